@@ -1,0 +1,1 @@
+"""LICO-HPC: a reproducible study of language-image consistency training."""

@@ -1,0 +1,217 @@
+"""The typed configuration of one run: every default, range and allowed name, and a stable hash."""
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import model_validator
+
+Share = float  # a number in [0, 1]; the fields say so
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys and wrong types are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+
+
+class Scenes(Section):
+    """The embedded data set; every field changes the pictures."""
+
+    train_images: PositiveInt = 1200
+    val_images: PositiveInt = 240
+    seed: int = Field(default=0, ge=0)
+    spurious_correlation: float = Field(
+        default=0.9, ge=0, le=1, description="P(texture is that of the class) in training pictures"
+    )
+
+
+class Marker(Section):
+    """The dot that marks every image of one class (paper, Appendix A)."""
+
+    class_name: str | None = Field(default=None, description="the marked class; none: no marker")
+    size: float = Field(default=1 / 40, gt=0, le=1, description="diameter as a share of the side")
+    colour: list[int] = Field(default=[255, 0, 0], min_length=3, max_length=3)
+    x: float = Field(default=0.0, ge=0, le=1, description="left edge as a share of the width")
+    y: float = Field(default=0.0, ge=0, le=1, description="top edge as a share of the height")
+
+
+class Data(Section):
+    """Which images, and how a training picture is cut out of them."""
+
+    name: Literal["scenes", "cifar100", "imagenet_s50"] = "scenes"
+    root: str = "data"
+    image_size: int = Field(default=64, ge=16, description="side of the network's input in pixels")
+    augmentation: Literal["crop_flip", "none"] = "crop_flip"
+    crop_scale: list[float] = Field(default=[0.08, 1.0], min_length=2, max_length=2)
+    workers: int = Field(default=0, ge=0, description="loader processes; 0 loads in the run itself")
+    scenes: Scenes = Scenes()
+    marker: Marker = Marker()
+
+    @model_validator(mode="after")
+    def _scale_is_a_range(self) -> "Data":
+        low, high = self.crop_scale
+        if not 0 < low <= high <= 1:
+            raise ValueError(
+                f"crop_scale={self.crop_scale} must be [low, high], 0 < low <= high <= 1"
+            )
+        return self
+
+
+class Model(Section):
+    """The classifier that is trained."""
+
+    name: Literal["small_resnet", "resnet18", "resnet50"] = "resnet18"
+
+
+class Contrast(Section):
+    """Contrastive Grad-CAM consistency (CGC, CVPR 2022)."""
+
+    weight: NonNegativeFloat = 0.5
+    temperature: PositiveFloat = 0.5
+
+
+class Method(Section):
+    """What one training step minimises: CE, CE + alpha MM + beta OT (eq. 6), or CGC."""
+
+    name: Literal["ce", "lico", "cgc"] = "lico"
+    alpha: NonNegativeFloat = 10.0
+    beta: NonNegativeFloat = 1.0
+    hidden_width: PositiveInt = Field(default=512, description="hidden width of the projection MLP")
+    contrast: Contrast = Contrast()
+
+
+class Matching(Section):
+    """Manifold matching, eqs. 1 and 2."""
+
+    features: Literal["maps", "pooled"] = Field(
+        default="maps",
+        description="flattened feature maps against projected tokens, or pooled "
+        "features against the prompts' EOT outputs",
+    )
+    temperature: Literal["exponential", "divisor"] = Field(
+        default="exponential", description="multiply distances by exp(t), or divide them by t"
+    )
+
+
+class Transport(Section):
+    """Entropic optimal transport, eqs. 3 to 5."""
+
+    epsilon: PositiveFloat = 1e-4
+    max_iterations: PositiveInt = 100
+    threshold: NonNegativeFloat = Field(
+        default=1e-3, description="stop when the batch mean of sum|change of u| is below this"
+    )
+    gradient: Literal["unrolled", "envelope"] = "unrolled"
+
+
+class Reading(Section):
+    """How an ambiguity of the published method is resolved (docs/method.md)."""
+
+    name: Literal["repro", "authors", "converged"] = "repro"
+    tokens: Literal["prompt", "rolled"] = Field(
+        default="prompt",
+        description="all tokens of one prompt, or the EOT outputs of prompts with rolled contexts",
+    )
+    shuffle_context: bool = True
+    matching: Matching = Matching()
+    transport: Transport = Transport()
+
+
+class Prompt(Section):
+    """The trainable prompt around a class label."""
+
+    context_length: PositiveInt = 12
+    class_specific: bool = False
+    label_position: Literal["end", "front"] = "end"
+    init_std: PositiveFloat = 1.0
+
+
+class Text(Section):
+    """The frozen text encoder: any open_clip model name with a tag or a weights file."""
+
+    model: str = "ViT-B-32-quickgelu"
+    pretrained: str = Field(default="openai", description="an open_clip tag, or a weights file")
+
+
+class Training(Section):
+    """Optimisation (paper, 3.3)."""
+
+    epochs: PositiveInt = 100
+    batch_size: PositiveInt = 128
+    learning_rate: PositiveFloat = 0.03
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: NonNegativeFloat = 1e-4
+    clip_norm: PositiveFloat | None = Field(default=None, description="gradient norm limit")
+    precision: Literal["auto", "32", "16-mixed", "bf16-mixed"] = Field(
+        default="auto", description="auto: 16-mixed on a CUDA device, 32 elsewhere"
+    )
+    checkpoint_every: PositiveInt = Field(default=1, description="epochs between checkpoints")
+
+
+SaliencyMethod = Literal["gradcam", "gradcam_pp", "layercam", "scorecam", "rise"]
+
+
+class Rise(Section):
+    """Random masks of RISE (BMVC 2018, section 3)."""
+
+    masks: PositiveInt = 1000
+    cells: PositiveInt = 7
+    keep_probability: float = Field(default=0.5, gt=0, lt=1)
+
+
+class Saliency(Section):
+    """Which maps are taken and how they are scored on the validation images."""
+
+    methods: list[SaliencyMethod] = Field(default=["gradcam"], min_length=1)
+    batch_size: PositiveInt = 64
+    rise: Rise = Rise()
+    gallery_images: int = Field(default=12, ge=0, description="images kept for the gallery")
+    seed: int = Field(default=0, ge=0, description="of SES crops and RISE masks; not of training")
+
+
+class Runtime(Section):
+    """Where and how fast a run happens; nothing here is part of its identity."""
+
+    results: str = "results"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: PositiveInt = Field(default=1, description="CPU threads of one run")
+    progress: bool = True
+
+
+class Config(Section):
+    """One run, whole."""
+
+    experiment: str = Field(default="single", pattern=r"^[A-Za-z0-9_.-]+$")
+    axes: dict[str, str] = Field(default={}, description="the run's place in its study")
+    seed: int = Field(default=1, ge=0)
+    data: Data = Data()
+    model: Model = Model()
+    method: Method = Method()
+    reading: Reading = Reading()
+    prompt: Prompt = Prompt()
+    text: Text = Text()
+    training: Training = Training()
+    saliency: Saliency = Saliency()
+    runtime: Runtime = Runtime()
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides the result: everything but `runtime` and the data set's location."""
+        values = self.model_dump(
+            mode="json", exclude={"runtime": True, "data": {"root", "workers"}}
+        )
+        if self.method.name != "lico":
+            for unused in ("reading", "prompt", "text"):
+                del values[unused]
+        return values
+
+    def hash(self) -> str:
+        """Eight hexadecimal digits that are the same for the same identity on every machine."""
+        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    def run_id(self) -> str:
+        """A readable and unique name: the axes' values, the seed and the hash."""
+        place = [value for axis, value in self.axes.items() if axis != "seed"] or [self.method.name]
+        return "-".join([*place, f"seed{self.seed}", self.hash()])
