@@ -4,8 +4,15 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
-from pydantic import model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 Share = float  # a number in [0, 1]; the fields say so
 
@@ -177,7 +184,9 @@ class Runtime(Section):
     results: str = "results"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: PositiveInt = Field(default=1, description="CPU threads of one run")
-    progress: bool = True
+    country: str = Field(
+        default="NLD", pattern="^[A-Z]{3}$", description="whose electricity mix is emitted"
+    )
 
 
 class Config(Section):

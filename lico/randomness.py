@@ -1,6 +1,7 @@
 """Random streams that are named by what they are for, so that no order of use changes them."""
 
 import hashlib
+import os
 import random
 
 import numpy as np
@@ -14,7 +15,7 @@ def stream_seed(*names: str | int) -> int:
 
 
 def generator(*names: str | int) -> np.random.Generator:
-    """A NumPy generator for the named stream, for example `generator("augment", seed, epoch, i)`."""
+    """A NumPy generator for the named stream, say `generator("augment", seed, epoch, index)`."""
     return np.random.Generator(np.random.Philox(key=stream_seed(*names)))
 
 
@@ -23,10 +24,16 @@ def torch_generator(*names: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(stream_seed(*names) >> 1)
 
 
-def seed_everything(seed: int) -> None:
-    """Seed the global generators and ask for deterministic algorithms."""
+def seed_globally(*names: str | int) -> None:
+    """Seed the global generators, which initialisers draw from, for the named stream."""
+    seed = stream_seed(*names)
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 (libraries draw from the global state)
-    torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(mode=True, warn_only=False)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 (libraries draw from the global state)
+    torch.manual_seed(seed >> 1)
+
+
+def be_deterministic() -> None:
+    """Ask torch for algorithms that give the same bits each time, or an error."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(mode=True)
     torch.backends.cudnn.benchmark = False

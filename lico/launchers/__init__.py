@@ -1,0 +1,1 @@
+"""Launchers: run a study here, or on a cluster."""

@@ -1,0 +1,1 @@
+"""The loss terms of the study: pure functions of tensors."""

@@ -1,0 +1,58 @@
+# Everything stays in this folder: the environment in .venv, caches and temporary files in .cache.
+PYTHON ?= python3
+CACHE  := $(CURDIR)/.cache
+BIN    := $(CURDIR)/.venv/bin
+JOBS   ?= 2
+ARGS   ?=
+
+export UV_CACHE_DIR    := $(CACHE)/uv
+export XDG_CACHE_HOME  := $(CACHE)
+export HF_HOME         ?= $(HOME)/.cache/huggingface
+export MPLCONFIGDIR    := $(CACHE)/matplotlib
+export TMPDIR          := $(CACHE)/tmp
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types study report doctor clean
+
+help:  ## show the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.ready  ## install the locked environment into .venv
+
+demo: setup  ## the whole study in small: train, evaluate, aggregate, report
+	@$(BIN)/lico study demo --open $(ARGS)
+
+study: setup  ## an experiment on this machine: make study EXP=lico_seeds [ARGS="overrides"]
+	@$(BIN)/lico study $(EXP) $(ARGS)
+
+report: setup  ## tables and page of an experiment: make report EXP=demo
+	@$(BIN)/lico report $(EXP)
+
+doctor: setup  ## what this machine has and lacks
+	@$(BIN)/lico doctor
+
+test: setup  ## all tests
+	@$(BIN)/pytest -n $(JOBS) --dist loadscope $(ARGS)
+
+lint: setup  ## style, layers, dependencies, shell scripts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+	@$(BIN)/deptry .
+	@$(BIN)/shellcheck .ci/run
+
+types: setup  ## static types
+	@$(BIN)/pyright
+
+clean:  ## remove the environment and the caches; results stay
+	rm -rf .venv .cache
+
+.venv/.ready: pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; give one with make PYTHON=python3.12"; exit 1; }
+	@mkdir -p $(TMPDIR)
+	@$(PYTHON) -m venv .venv || \
+	  { echo "Python's venv module is missing; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir 'uv>=0.13,<0.14'
+	@$(BIN)/uv sync --locked --inexact
+	@touch $@

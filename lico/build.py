@@ -1,0 +1,84 @@
+"""Put a training method together from its parts, as the configuration says."""
+
+from functools import partial
+
+from torch import Tensor, nn
+
+from lico.config import Config
+from lico.data.loading import Batch
+from lico.losses.contrastive_gradcam import contrastive_gradcam, differentiable_gradcam
+from lico.losses.manifold_matching import INITIAL_LOG_SCALE, MAX_LOG_SCALE, manifold_matching
+from lico.losses.optimal_transport import optimal_transport
+from lico.methods.ce import CrossEntropy
+from lico.methods.cgc import ContrastiveGradCam
+from lico.methods.lico import LanguageImageConsistency, Temperature
+from lico.models.classifier import Classifier
+from lico.randomness import seed_globally
+from lico.text.labels import tokenize_labels
+from lico.text.loading import load_text_encoder
+from lico.text.projection import ProjectedPrompts
+from lico.text.prompts import Prompts
+
+
+def build_method(config: Config, classifier: Classifier, class_names: list[str]) -> nn.Module:
+    """The training method that `config.method` names, around the classifier.
+
+    Its own parameters are initialised from streams of their own, so that two methods with the
+    same seed start from the same classifier.
+    """
+    match config.method.name:
+        case "ce":
+            return CrossEntropy(classifier)
+        case "lico":
+            return _lico(config, classifier, class_names)
+        case "cgc":
+            return _cgc(config, classifier)
+
+
+def _lico(config: Config, classifier: Classifier, class_names: list[str]) -> nn.Module:
+    reading, method = config.reading, config.method
+    pooled = reading.matching.features == "pooled"
+    temperature = Temperature(INITIAL_LOG_SCALE, MAX_LOG_SCALE, reading.matching.temperature)
+    return LanguageImageConsistency(
+        classifier,
+        _text(config, classifier, class_names, pooled=pooled),
+        manifold_matching,
+        partial(
+            optimal_transport,
+            epsilon=reading.transport.epsilon,
+            max_iterations=reading.transport.max_iterations,
+            threshold=reading.transport.threshold,
+            gradient=reading.transport.gradient,
+        ),
+        alpha=method.alpha,
+        beta=method.beta,
+        pooled=pooled,
+        temperature=temperature,
+    )
+
+
+def _text(
+    config: Config, classifier: Classifier, class_names: list[str], *, pooled: bool
+) -> ProjectedPrompts:
+    encoder = load_text_encoder(config.text)
+    labels = tokenize_labels(class_names, encoder, config.prompt.context_length)
+    _, rows, columns = classifier.feature_shape(config.data.image_size)
+    seed_globally("prompts", config.seed)
+    return ProjectedPrompts(
+        Prompts(encoder, labels, config.prompt),
+        rows * columns,
+        config.method.hidden_width,
+        tokens=config.reading.tokens,
+        pooled=pooled,
+        shuffle_seed=config.seed if config.reading.shuffle_context else None,
+    )
+
+
+def _cgc(config: Config, classifier: Classifier) -> nn.Module:
+    settings, size = config.method.contrast, config.data.image_size
+
+    def contrast(batch: Batch, maps: Tensor, maps_of_views: Tensor) -> Tensor:
+        crops = batch.views.crops if batch.views else []
+        return contrastive_gradcam(maps, maps_of_views, crops, size, settings.temperature)
+
+    return ContrastiveGradCam(classifier, differentiable_gradcam, contrast, settings.weight)

@@ -1,0 +1,168 @@
+"""The `lico` command: thin, so that `--help` answers at once and every error is a sentence."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from lico.names import suggestion
+
+app = typer.Typer(
+    name="lico",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Does language-image consistency training make classifiers more explainable and more "
+    "accurate? Train, evaluate, aggregate and report.",
+)
+console = Console()
+errors = Console(stderr=True, soft_wrap=True, highlight=False)
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="Hydra overrides, such as method=lico training.epochs=5 seed=2"),
+]
+Results = Annotated[Path, typer.Option(help="folder of all results")]
+
+
+@app.command("run")
+def run_command(overrides: Overrides = None) -> None:
+    """Train and evaluate one configuration; leaves one HDF5 file."""
+    from lico.compose import compose_config  # noqa: PLC0415 (each command imports what it needs)
+    from lico.preflight import check  # noqa: PLC0415
+    from lico.progress import RunProgress  # noqa: PLC0415
+
+    config = compose_config(overrides or [])
+    os.environ.setdefault("OMP_NUM_THREADS", str(config.runtime.threads))
+    check([config])
+    from lico.run import run  # noqa: PLC0415
+
+    with RunProgress(console, config.run_id()) as progress:
+        path = run(config, progress.update)
+    console.print(f"finished: {path}")
+
+
+@app.command()
+def study(
+    experiment: Annotated[str, typer.Argument(help="a name in configs/experiment, or a file")],
+    overrides: Overrides = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="runs at a time; the experiment's own by default")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="list the runs and stop")] = False,  # noqa: FBT002
+    open_report: Annotated[bool, typer.Option("--open", help="open the report")] = False,  # noqa: FBT002
+) -> None:
+    """Run an experiment on this machine, then aggregate and report.
+
+    Finished runs are skipped, broken ones are redone, interrupted ones go on.
+    """
+    from lico.study_command import run_study  # noqa: PLC0415
+
+    report = run_study(console, experiment, overrides or [], jobs, dry_run=dry_run)
+    if report and open_report:
+        _open(report)
+
+
+@app.command()
+def aggregate(experiment: str, results: Results = Path("results")) -> None:
+    """Gather the finished runs of an experiment into study.h5 and tables."""
+    from lico.study_command import aggregate_study  # noqa: PLC0415
+
+    console.print(f"wrote {aggregate_study(experiment, results)} and tables beside it")
+
+
+@app.command()
+def report(
+    experiment: str,
+    results: Results = Path("results"),
+    open_report: Annotated[bool, typer.Option("--open", help="open the page")] = False,  # noqa: FBT002
+) -> None:
+    """Write the HTML report of an experiment from its finished runs."""
+    from lico.study_command import report_study  # noqa: PLC0415
+
+    page = report_study(experiment, results)
+    console.print(f"wrote {page}")
+    if open_report:
+        _open(page)
+
+
+@app.command()
+def doctor(results: Results = Path("results")) -> None:
+    """What this machine has and lacks for each experiment, and how to get it."""
+    from lico.doctor import examine  # noqa: PLC0415
+
+    examine(console, results)
+
+
+@app.command()
+def data(
+    name: Annotated[str, typer.Argument(help="cifar100, imagenet_s50 or clip (text weights)")],
+    root: Annotated[Path, typer.Option(help="where data sets lie (data.root)")] = Path("data"),
+) -> None:
+    """Fetch a data set or the text weights, or say what to do by hand."""
+    from lico.data_command import FETCHERS  # noqa: PLC0415
+
+    if name not in FETCHERS:
+        raise typer.BadParameter(
+            f"{name} is not one of {', '.join(FETCHERS)}{suggestion(name, FETCHERS)}"
+        )
+    console.print(FETCHERS[name](root))
+
+
+@app.command("pretrain-text")
+def pretrain_text(
+    out: Annotated[
+        Path | None, typer.Option(help="weights file to write; the package's own by default")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="only evaluate the weights")] = False,  # noqa: FBT002
+) -> None:
+    """Train the embedded text encoder again on the embedded scenes."""
+    from lico.text.loading import EMBEDDED  # noqa: PLC0415
+    from lico.text.pretrain import run_pretraining  # noqa: PLC0415
+
+    run_pretraining(out or EMBEDDED.with_suffix(".safetensors"), check_only=check)
+
+
+def _open(page: Path) -> None:
+    """Show the page if there is a screen to show it on."""
+    if sys.platform == "linux" and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
+        console.print(f"no screen here: open {page.resolve()} in a browser")
+        return
+    typer.launch(str(page.resolve()))
+
+
+def known_errors() -> tuple[type[Exception], ...]:
+    """The errors that are the user's to mend; their messages say how."""
+    from lico.compose import ConfigError  # noqa: PLC0415
+    from lico.data.missing import DataMissingError  # noqa: PLC0415
+    from lico.results.errors import ResultsError  # noqa: PLC0415
+    from lico.study_command import StudyError  # noqa: PLC0415
+
+    found: list[type[Exception]] = [ConfigError, DataMissingError, ResultsError, StudyError]
+    for module, name in (
+        ("lico.text.loading", "TextWeightsError"),
+        ("lico.training.loop", "NonFiniteLossError"),
+    ):
+        if module in sys.modules:
+            found.append(getattr(sys.modules[module], name))
+    return tuple(found)
+
+
+def main() -> None:
+    """Run the command line; a known error becomes one sentence and exit status 1."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        errors.print("interrupted; the same command goes on from here", style="yellow")
+        sys.exit(130)
+    except Exception as error:
+        if isinstance(error, (*known_errors(), ValueError)):
+            errors.print(f"error: {error}", style="red", markup=False)
+            sys.exit(1)
+        raise

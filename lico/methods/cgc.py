@@ -1,0 +1,61 @@
+"""Contrastive Grad-CAM consistency beside cross-entropy (CGC, CVPR 2022)."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (the field's name)
+
+from lico.data.loading import Batch
+from lico.methods.step import StepLoss
+
+GradCam = Callable[[Tensor, Tensor, Tensor], Tensor]
+Contrast = Callable[[Batch, Tensor, Tensor], Tensor]
+
+
+class ContrastiveGradCam(nn.Module):
+    """L = CE(f(x_e)) + CE(f(x)) + CE(f(x_a)) + λ · InfoNCE of Grad-CAM maps of x and x_a.
+
+    x_e is the usual augmented view, x the plain view, x_a a crop of the plain view. Both maps
+    are for the class that the network predicts on x.
+    """
+
+    def __init__(
+        self, classifier: nn.Module, gradcam: GradCam, contrast: Contrast, weight: float
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            classifier: gives logits and feature maps.
+            gradcam: (logits, feature maps, classes) → maps with a graph.
+            contrast: (batch, maps of the plain views, maps of the crops) → loss.
+            weight: λ.
+        """
+        super().__init__()
+        self.classifier = classifier
+        self.gradcam = gradcam
+        self.contrast = contrast
+        self.weight = weight
+
+    def forward(self, batch: Batch, step: int) -> StepLoss:
+        """The loss of one batch; it needs the paired views."""
+        if batch.views is None:
+            raise ValueError("CGC needs paired views; load the data with paired_views=True")
+        logits, _ = self.classifier(batch.images)
+        plain_logits, plain_maps = self.classifier(batch.views.plain)
+        view_logits, view_maps = self.classifier(batch.views.cropped)
+        predicted = plain_logits.argmax(1)
+        consistency = self.contrast(
+            batch,
+            self.gradcam(plain_logits, plain_maps, predicted),
+            self.gradcam(view_logits, view_maps, predicted),
+        )
+        cross_entropy = sum(
+            (F.cross_entropy(each, batch.labels) for each in (plain_logits, view_logits)),
+            start=F.cross_entropy(logits, batch.labels),
+        )
+        loss = cross_entropy + self.weight * consistency
+        scalars = {"cross_entropy": cross_entropy.detach(), "contrast": consistency.detach()}
+        return StepLoss(loss, logits.detach(), scalars)
+
+    def after_step(self) -> None:
+        """Nothing to keep in range."""

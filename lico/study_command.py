@@ -1,0 +1,99 @@
+"""What `lico study`, `lico aggregate` and `lico report` do."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from lico.config import Config
+from lico.launchers.local import run_all
+from lico.preflight import check
+from lico.progress import StudyProgress
+from lico.results.layout import experiment_folder, run_file
+from lico.results.reader import is_finished
+from lico.study import Experiment, expand, load_experiment
+
+
+class StudyError(Exception):
+    """Some runs of a study failed, or there is nothing to report; the message says which."""
+
+
+def run_study(
+    console: Console,
+    name: str,
+    overrides: list[str],
+    jobs: int | None,
+    *,
+    dry_run: bool,
+) -> Path | None:
+    """Do what is missing of an experiment, then aggregate and report.
+
+    Args:
+        console: for progress and results.
+        name: experiment.
+        overrides: for every run.
+        jobs: runs at a time; None: as the experiment file says, or one.
+        dry_run: only list the runs.
+
+    Returns:
+        The report, or None after a dry run.
+
+    Raises:
+        StudyError: if a run failed; the others are finished and reported.
+    """
+    experiment = load_experiment(name)
+    configs = expand(name, experiment, overrides)
+    missing = [config for config in configs if not is_finished(run_file(config), config)]
+    if dry_run:
+        console.print(_listing(configs, missing))
+        return None
+    check(missing)
+    skipped = len(configs) - len(missing)
+    if skipped:
+        console.print(f"{skipped} of {len(configs)} runs are finished already")
+    with StudyProgress(console, len(configs), skipped) as progress:
+        outcome = run_all(missing, jobs or experiment.jobs or 1, progress.update, progress.end)
+    results = Path(configs[0].runtime.results)
+    page = _aggregate_and_report(name, experiment, results, [c.run_id() for c in configs])
+    console.print(f"report: {page}")
+    if outcome.failed:
+        raise StudyError(
+            f"{len(outcome.failed)} of {len(configs)} runs failed: "
+            f"{', '.join(outcome.failed)}; mend the cause and give the same command again"
+        )
+    return page
+
+
+def aggregate_study(name: str, results: Path) -> Path:
+    """Write study.h5 and the tables of an experiment from its finished runs."""
+    from lico.analysis.report import aggregate  # noqa: PLC0415 (imports plotting libraries)
+
+    experiment = load_experiment(name)
+    return aggregate(_folder(name, results), experiment)
+
+
+def report_study(name: str, results: Path) -> Path:
+    """Write study.h5, the tables and the page of an experiment from its finished runs."""
+    expected = [config.run_id() for config in expand(name, load_experiment(name), [])]
+    return _aggregate_and_report(name, load_experiment(name), results, expected)
+
+
+def _aggregate_and_report(
+    name: str, experiment: Experiment, results: Path, expected: list[str]
+) -> Path:
+    raise NotImplementedError
+
+
+def _folder(name: str, results: Path) -> Path:
+    folder = experiment_folder(results, Path(name).stem)
+    if not any(folder.glob("runs/*.h5")):
+        raise StudyError(f"{folder} has no finished run; start with: lico study {name}")
+    return folder
+
+
+def _listing(configs: list[Config], missing: list[Config]) -> Table:
+    table = Table("run", "state", title=f"{len(configs)} runs, {len(missing)} to do")
+    ids = {config.run_id() for config in missing}
+    for config in configs:
+        table.add_row(config.run_id(), "to do" if config.run_id() in ids else "finished")
+    return table

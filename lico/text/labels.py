@@ -1,0 +1,61 @@
+"""Class names as token sequences."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from lico.text.encoder import TextEncoder
+
+
+@dataclass(frozen=True)
+class LabelTokens:
+    """The tokens of every class name, without SOS and EOT.
+
+    Attributes:
+        names: the class names.
+        tokens: their token ids, of different lengths.
+    """
+
+    names: list[str]
+    tokens: list[list[int]]
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest name."""
+        return max(len(tokens) for tokens in self.tokens)
+
+    def padded_endings(self, eot: int, pad: int = 0) -> Int64[Tensor, "classes ending"]:
+        """Name, EOT and padding for each class, as long as the longest name with its EOT."""
+        length = self.longest + 1
+        rows = [[*t, eot, *[pad] * (length - len(t) - 1)] for t in self.tokens]
+        return torch.tensor(rows)
+
+
+def tokenize_labels(names: list[str], encoder: TextEncoder, context_length: int) -> LabelTokens:
+    """Token ids of the class names.
+
+    Raises:
+        ValueError: if a name is empty, has a token that the encoder was not trained on, or is
+            too long for the encoder beside SOS, the context and EOT.
+    """
+    room = encoder.context_length - context_length - 2
+    tokens: list[list[int]] = []
+    for name in names:
+        ids = encoder.tokenizer.encode(name)
+        if not ids:
+            raise ValueError(f"class name {name!r} has no token; give every class a name")
+        if len(ids) > room:
+            raise ValueError(
+                f"class name {name!r} has {len(ids)} tokens; with a context of {context_length} "
+                f"the text encoder has room for {room}; shorten it or lower prompt.context_length"
+            )
+        if unknown := [i for i in ids if not encoder.known[i]]:
+            raise ValueError(
+                f"class name {name!r} has {len(unknown)} token(s) that the text encoder was not "
+                "trained on; the embedded encoder knows the words of its own scenes alone, for "
+                "other classes set text=clip"
+            )
+        tokens.append(ids)
+    return LabelTokens(list(names), tokens)

@@ -1,0 +1,67 @@
+"""From prompts to what the losses compare: encode, project, choose."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from lico.randomness import torch_generator
+from lico.text.prompts import Prompts
+
+
+class ProjectedPrompts(nn.Module):
+    """Prompts through the encoder and the projection MLP, G = MLP(tokens).
+
+    The MLP is Linear(D, hidden) → ReLU → Linear(hidden, locations), for each token.
+    """
+
+    def __init__(
+        self,
+        prompts: Prompts,
+        locations: int,
+        hidden_width: int,
+        *,
+        tokens: Literal["prompt", "rolled"],
+        pooled: bool,
+        shuffle_seed: int | None,
+    ) -> None:
+        """Take the prompts and how they are read.
+
+        Args:
+            prompts: trainable prompts with their frozen encoder.
+            locations: d' = H'·W' of the feature maps.
+            hidden_width: of the MLP.
+            tokens: read all tokens of one prompt, or the EOT outputs of rolled contexts.
+            pooled: manifold matching sees the EOT output before the MLP, not all tokens after.
+            shuffle_seed: permute the context vectors at each step with this seed; None: never.
+        """
+        super().__init__()
+        self.prompts = prompts
+        width = prompts.encoder.output_width
+        self.mlp = nn.Sequential(
+            nn.Linear(width, hidden_width), nn.ReLU(), nn.Linear(hidden_width, locations)
+        )
+        self.tokens = tokens
+        self.pooled = pooled
+        self.shuffle_seed = shuffle_seed
+
+    def forward(
+        self, classes: Int64[Tensor, " classes"], step: int
+    ) -> tuple[Float[Tensor, "classes tokens locations"], Float[Tensor, "classes width"]]:
+        """Projected tokens of some classes, and one row a class for manifold matching."""
+        if self.tokens == "rolled":
+            outputs = self.prompts.rolled(classes)
+            eot = outputs[:, 0]
+        else:
+            outputs = self.prompts(classes, self._order(step, classes.device))
+            eot = self.prompts.eot(outputs, classes)
+        projected = self.mlp(outputs)
+        return projected, eot if self.pooled else projected.flatten(1)
+
+    def _order(self, step: int, device: torch.device) -> Tensor | None:
+        """One permutation of the context vectors for the whole step; never in evaluation."""
+        if self.shuffle_seed is None or not self.training:
+            return None
+        random = torch_generator("shuffle", self.shuffle_seed, step)
+        return torch.randperm(self.prompts.context.shape[1], generator=random).to(device)

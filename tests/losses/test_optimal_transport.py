@@ -1,0 +1,107 @@
+"""Optimal transport against its equations and against POT."""
+
+import numpy as np
+import ot
+import pytest
+import torch
+from torch import Tensor
+
+from lico.losses.optimal_transport import optimal_transport, sinkhorn, squared_distances
+from tests.losses import literal
+
+
+def features(
+    batch: int = 2, channels: int = 9, tokens: int = 5, width: int = 7
+) -> tuple[Tensor, Tensor]:
+    random = torch.Generator().manual_seed(3)
+    maps = torch.randn(batch, channels, width, generator=random, dtype=torch.float64).relu()
+    words = torch.randn(batch, tokens, width, generator=random, dtype=torch.float64)
+    maps[0, 0] = 0  # a dead channel
+    return maps, words
+
+
+@pytest.mark.parametrize("gradient", ["unrolled", "envelope"])
+@pytest.mark.parametrize(("epsilon", "iterations"), [(1e-4, 30), (1e-2, 100), (0.1, 100), (1, 1)])
+def test_equals_its_equations_with_gradients(
+    gradient: str, epsilon: float, iterations: int
+) -> None:
+    leaves = [each.requires_grad_() for each in features()]
+    ours = optimal_transport(
+        *leaves,
+        epsilon=epsilon,
+        max_iterations=iterations,
+        gradient=gradient,  # type: ignore[arg-type]
+    )
+    expected, plan, made = literal.optimal_transport(
+        *leaves, epsilon, iterations, 1e-3, unrolled=gradient == "unrolled"
+    )
+    assert ours.iterations == made
+    torch.testing.assert_close(ours.cost, expected, rtol=1e-9, atol=1e-12)
+    error = (plan.sum(2) - 1 / plan.shape[1]).abs().sum(1).mean()
+    torch.testing.assert_close(ours.marginal_error, error, rtol=1e-6, atol=1e-12)
+    mine = torch.autograd.grad(ours.cost, leaves)
+    theirs = torch.autograd.grad(expected, leaves)
+    for a, b in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
+
+
+def test_converged_cost_is_within_a_fifth_of_a_percent_of_the_exact_one() -> None:
+    maps, words = features(3, 40, 6, 16)
+    result = optimal_transport(maps, words, epsilon=1e-2, max_iterations=100, threshold=0)
+    cost = squared_distances(maps, words).numpy()
+    exact = np.mean([ot.emd2(np.full(40, 1 / 40), np.full(6, 1 / 6), each) for each in cost])
+    assert float(result.cost) == pytest.approx(exact, rel=2e-3)
+
+
+def test_plan_is_pots_entropic_plan() -> None:
+    cost = squared_distances(*features(1, 12, 4, 6))
+    fs, gs = sinkhorn(cost, 0.2, 3000, 0.0)
+    plan = torch.exp(cost / -0.2 + fs[-1][:, :, None] + gs[-1][:, None, :])[0].numpy()
+    expected = ot.sinkhorn(
+        np.full(12, 1 / 12), np.full(4, 1 / 4), cost[0].numpy(), 0.2,
+        method="sinkhorn_log", numItermax=20000, stopThr=1e-12,
+    )  # fmt: skip
+    np.testing.assert_allclose(plan, expected, atol=1e-9)
+    np.testing.assert_allclose(plan.sum(1), 1 / 12, atol=1e-9)
+
+
+def test_published_setting_has_not_converged_and_says_so() -> None:
+    random = torch.Generator().manual_seed(0)
+    maps = torch.randn(2, 512, 49, generator=random).relu()
+    words = torch.randn(2, 16, 49, generator=random)
+    published = optimal_transport(maps, words, epsilon=1e-4, gradient="unrolled")
+    converged = optimal_transport(maps, words, epsilon=1e-2, threshold=1e-6)
+    assert float(published.marginal_error) > 0.3
+    assert float(converged.marginal_error) < 5e-3
+
+
+def test_dead_channel_has_its_true_distance() -> None:
+    maps, words = torch.zeros(1, 1, 4), torch.ones(1, 1, 4)
+    assert float(squared_distances(maps, words)) == pytest.approx(1)
+
+
+def test_dead_channel_gets_no_gradient() -> None:
+    maps = torch.zeros(1, 3, 4, requires_grad=True)
+    optimal_transport(maps, torch.rand(1, 2, 4), epsilon=1e-2).cost.backward()
+    assert maps.grad is not None
+    assert torch.equal(maps.grad, torch.zeros(1, 3, 4))
+
+
+@pytest.mark.parametrize(("channels", "tokens"), [(1, 1), (5, 1), (1, 4)])
+def test_one_map_or_one_token(channels: int, tokens: int) -> None:
+    maps, words = features(2, channels, tokens, 6)
+    result = optimal_transport(maps, words, epsilon=1e-2, gradient="unrolled")
+    expected = squared_distances(maps, words).mean((1, 2)).mean()
+    torch.testing.assert_close(result.cost, expected)
+
+
+def test_half_precision_inputs_give_a_single_precision_loss() -> None:
+    maps, words = (each.bfloat16() for each in features())
+    result = optimal_transport(maps, words, epsilon=1e-2)
+    assert result.cost.dtype == torch.float32
+    assert bool(result.cost.isfinite())
+
+
+def test_wrong_shapes_are_named() -> None:
+    with pytest.raises(ValueError, match="feature_maps"):
+        optimal_transport(torch.zeros(2, 3, 4), torch.zeros(2, 3, 5), epsilon=1e-2)

@@ -1,0 +1,116 @@
+"""Prompt features with every saving equal open_clip's full forward of the same prompts."""
+
+import open_clip
+import pytest
+import torch
+
+from lico.config import Prompt
+from lico.text.labels import tokenize_labels
+from lico.text.prompts import Prompts
+from tests.text.towers import NAMES, encoder, full_forward, literal_prompts, tower
+
+VARIANTS = [(False, "end"), (True, "end"), (False, "front"), (True, "front")]
+
+
+def prompts_for(specific: bool, position: str) -> Prompts:  # noqa: FBT001
+    settings = Prompt(class_specific=specific, label_position=position)  # type: ignore[arg-type]
+    text = encoder(tower())
+    torch.manual_seed(1)
+    return Prompts(text, tokenize_labels(NAMES, text, 12), settings).double()
+
+
+@pytest.mark.parametrize(("specific", "position"), VARIANTS)
+def test_equals_the_full_forward_with_gradients(specific: bool, position: str) -> None:  # noqa: FBT001
+    prompts, built = prompts_for(specific, position), tower()
+    labels = tokenize_labels(NAMES, prompts.encoder, 12)
+    classes = torch.tensor([2, 0, 3])
+    ours = prompts(classes)
+    full = full_forward(built, literal_prompts(built, labels, prompts.context, position))
+    expected = full[classes, 1 : prompts.tokens + 1]
+    torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
+    weights = torch.randn_like(ours)
+    (mine,) = torch.autograd.grad((ours * weights).sum(), prompts.context)
+    (theirs,) = torch.autograd.grad((expected * weights).sum(), prompts.context)
+    torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-12)
+
+
+def test_reads_context_label_and_end() -> None:
+    """M = 12 + longest name + 1, as in the reproduction: 16 for names of up to 3 tokens."""
+    prompts = prompts_for(specific=False, position="end")
+    longest = max(len(open_clip.SimpleTokenizer().encode(name)) for name in NAMES)
+    assert prompts.tokens == 12 + longest + 1
+    assert prompts(torch.arange(4)).shape == (4, prompts.tokens, 12)
+
+
+@pytest.mark.parametrize("position", ["end", "front"])
+def test_real_words_as_context_give_open_clips_own_text_features(position: str) -> None:
+    prompts, built = prompts_for(specific=False, position=position), tower()
+    tokenizer = open_clip.SimpleTokenizer()
+    words = tokenizer.encode("a b c d e f g h i j k l")
+    with torch.no_grad():
+        prompts.context.copy_(built.token_embedding(torch.tensor([words])))
+    sentence = "a b c d e f g h i j k l"
+    order = "{words} {name}" if position == "end" else "{name} {words}"
+    own = built(tokenizer([order.format(words=sentence, name=name) for name in NAMES]))
+    outputs = prompts(torch.arange(4))
+    torch.testing.assert_close(prompts.eot(outputs, torch.arange(4)), own, rtol=1e-10, atol=1e-12)
+
+
+def test_shared_context_has_the_same_features_for_every_class() -> None:
+    """The paper's observation (4.2.2); a label in front changes it."""
+    shared = prompts_for(specific=False, position="end")(torch.arange(4))[:, :12]
+    front = prompts_for(specific=False, position="front")(torch.arange(4))
+    torch.testing.assert_close(shared, shared[:1].expand_as(shared))
+    assert not torch.allclose(front[0, -3], front[1, -3])
+
+
+def test_order_permutes_the_context() -> None:
+    prompts = prompts_for(specific=False, position="end")
+    order = torch.randperm(12)
+    shuffled = prompts(torch.arange(4), order)
+    with torch.no_grad():
+        prompts.context.copy_(prompts.context[:, order])
+    torch.testing.assert_close(shuffled, prompts(torch.arange(4)))
+
+
+@pytest.mark.parametrize("position", ["end", "front"])
+def test_rolled_copies_equal_full_forwards_of_rolled_contexts(position: str) -> None:
+    prompts, built = prompts_for(specific=False, position=position), tower()
+    labels = tokenize_labels(NAMES, prompts.encoder, 12)
+    rolled = prompts.rolled(torch.arange(4))
+    assert rolled.shape == (4, 12, 12)
+    for copy in (0, 1, 11):
+        context = torch.roll(prompts.context, copy, dims=-1)
+        full = full_forward(built, literal_prompts(built, labels, context, position))
+        for index, tokens in enumerate(labels.tokens):
+            expected = full[index, 1 + 12 + len(tokens)]
+            torch.testing.assert_close(rolled[index, copy], expected, rtol=1e-10, atol=1e-12)
+
+
+def test_encoder_is_frozen_and_stays_in_evaluation_mode() -> None:
+    prompts = prompts_for(specific=False, position="end").train()
+    assert [name for name, p in prompts.named_parameters() if p.requires_grad] == ["context"]
+    assert not any(module.training for module in prompts.encoder.modules())
+
+
+def test_a_tower_that_is_not_causal_is_refused() -> None:
+    built = tower()
+    built.attn_mask = None
+    with pytest.raises(ValueError, match="not causal"):
+        encoder(built)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(["fish", ""], "''"), (["fish " * 70], "70 tokens")],
+)
+def test_bad_class_names_are_named(names: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        tokenize_labels(names, encoder(tower()), 12)
+
+
+def test_words_that_the_encoder_does_not_know_are_refused() -> None:
+    text = encoder(tower())
+    text.known[:] = False
+    with pytest.raises(ValueError, match="not trained on"):
+        tokenize_labels(["fish"], text, 12)
