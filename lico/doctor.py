@@ -39,7 +39,9 @@ def missing_for(configs: list[Config]) -> list[str]:
             load_data(config.data, "val")
         except (DataMissingError, ValueError) as error:
             lacks.append(str(error))
-    for config in {c.text.model_dump_json(): c for c in configs if c.method.name == "lico"}.values():
+    for config in {
+        c.text.model_dump_json(): c for c in configs if c.method.name == "lico"
+    }.values():
         try:
             weights_file(config.text, download=False)
         except TextWeightsError:

@@ -79,11 +79,11 @@ def train(
         weight_decay=settings.weight_decay,
     )
     done = load_checkpoint(place.checkpoint, method, optimizer) or Progress()
-    meter = EnergyMeter(country)
     reset_peak_memory(fabric.device)
     module, wrapped = fabric.setup(method, optimizer)
     on_progress(done.epoch * len(loader), settings.epochs * len(loader))
-    with SummaryWriter(str(place.tensorboard), purge_step=done.epoch) as writer:
+    scalars_to = SummaryWriter(str(place.tensorboard), purge_step=done.epoch)
+    with EnergyMeter(country) as meter, scalars_to as writer:
         for epoch in range(done.epoch, settings.epochs):
             meter.start(f"epoch {epoch}")
             scalars = _epoch(fabric, module, wrapped, loader, settings, epoch, on_progress)

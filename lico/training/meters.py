@@ -5,7 +5,7 @@ import resource
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 
@@ -39,10 +39,16 @@ class EnergyMeter:
         self._tracker: Any = OfflineEmissionsTracker(
             country_iso_code=country,
             tracking_mode="process",
-            save_to_file=False,
+            output_methods=[],
             log_level="critical",
             allow_multiple_runs=True,
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tracker.stop()
 
     def start(self, name: str) -> None:
         """Begin a stretch."""
