@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from lico.config import Config
 from lico.data.loading import Batch
@@ -12,6 +12,7 @@ from lico.losses.optimal_transport import optimal_transport
 from lico.methods.ce import CrossEntropy
 from lico.methods.cgc import ContrastiveGradCam
 from lico.methods.lico import LanguageImageConsistency, Temperature
+from lico.methods.step import TrainingMethod
 from lico.models.classifier import Classifier
 from lico.randomness import seed_globally
 from lico.text.labels import tokenize_labels
@@ -20,7 +21,7 @@ from lico.text.projection import ProjectedPrompts
 from lico.text.prompts import Prompts
 
 
-def build_method(config: Config, classifier: Classifier, class_names: list[str]) -> nn.Module:
+def build_method(config: Config, classifier: Classifier, class_names: list[str]) -> TrainingMethod:
     """The training method that `config.method` names, around the classifier.
 
     Its own parameters are initialised from streams of their own, so that two methods with the
@@ -35,7 +36,7 @@ def build_method(config: Config, classifier: Classifier, class_names: list[str])
             return _cgc(config, classifier)
 
 
-def _lico(config: Config, classifier: Classifier, class_names: list[str]) -> nn.Module:
+def _lico(config: Config, classifier: Classifier, class_names: list[str]) -> TrainingMethod:
     reading, method = config.reading, config.method
     pooled = reading.matching.features == "pooled"
     temperature = Temperature(INITIAL_LOG_SCALE, MAX_LOG_SCALE, reading.matching.temperature)
@@ -74,7 +75,7 @@ def _text(
     )
 
 
-def _cgc(config: Config, classifier: Classifier) -> nn.Module:
+def _cgc(config: Config, classifier: Classifier) -> TrainingMethod:
     settings, size = config.method.contrast, config.data.image_size
 
     def contrast(batch: Batch, maps: Tensor, maps_of_views: Tensor) -> Tensor:

@@ -53,8 +53,8 @@ def study(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="runs at a time; the experiment's own by default")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="list the runs and stop")] = False,  # noqa: FBT002
-    open_report: Annotated[bool, typer.Option("--open", help="open the report")] = False,  # noqa: FBT002
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="list the runs and stop")] = False,
+    open_report: Annotated[bool, typer.Option("--open", help="open the report")] = False,
 ) -> None:
     """Run an experiment on this machine, then aggregate and report.
 
@@ -79,7 +79,7 @@ def aggregate(experiment: str, results: Results = Path("results")) -> None:
 def report(
     experiment: str,
     results: Results = Path("results"),
-    open_report: Annotated[bool, typer.Option("--open", help="open the page")] = False,  # noqa: FBT002
+    open_report: Annotated[bool, typer.Option("--open", help="open the page")] = False,
 ) -> None:
     """Write the HTML report of an experiment from its finished runs."""
     from lico.study_command import report_study  # noqa: PLC0415
@@ -118,7 +118,7 @@ def pretrain_text(
     out: Annotated[
         Path | None, typer.Option(help="weights file to write; the package's own by default")
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="only evaluate the weights")] = False,  # noqa: FBT002
+    check: Annotated[bool, typer.Option("--check", help="only evaluate the weights")] = False,
 ) -> None:
     """Train the embedded text encoder again on the embedded scenes."""
     from lico.text.loading import EMBEDDED  # noqa: PLC0415

@@ -26,11 +26,11 @@ class Section(BaseModel):
 class Scenes(Section):
     """The embedded data set; every field changes the pictures."""
 
-    train_images: PositiveInt = 1200
+    train_images: PositiveInt = 2880
     val_images: PositiveInt = 240
     seed: int = Field(default=0, ge=0)
     spurious_correlation: float = Field(
-        default=0.9, ge=0, le=1, description="P(texture is that of the class) in training pictures"
+        default=0.5, ge=0, le=1, description="P(texture is that of the class) in training pictures"
     )
 
 

@@ -46,7 +46,7 @@ def look_at_imagenet_s50(root: Path) -> str:
     return "\n".join(lines)
 
 
-def fetch_clip(root: Path) -> str:  # noqa: ARG001 (weights lie in the Hugging Face cache)
+def fetch_clip(root: Path) -> str:
     """Download the text encoder of the real experiments into the Hugging Face cache."""
     from lico.text.loading import weights_file  # noqa: PLC0415 (imports torch)
 

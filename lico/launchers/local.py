@@ -166,7 +166,7 @@ def _work(config: Config) -> str | None:
     _messages.put((run_id, "start", 0, 1))
     try:
         run(config, lambda phase, done, whole: _messages.put((run_id, phase, done, whole)))
-    except Exception as error:  # noqa: BLE001 (one broken run must not stop the study)
+    except Exception as error:
         log = log_file(config)
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(traceback.format_exc())

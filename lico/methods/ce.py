@@ -4,10 +4,10 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 (the field's name)
 
 from lico.data.loading import Batch
-from lico.methods.step import StepLoss
+from lico.methods.step import StepLoss, TrainingMethod
 
 
-class CrossEntropy(nn.Module):
+class CrossEntropy(TrainingMethod):
     """L = CE(f(x), y)."""
 
     def __init__(self, classifier: nn.Module) -> None:
@@ -19,6 +19,3 @@ class CrossEntropy(nn.Module):
         logits, _ = self.classifier(batch.images)
         loss = F.cross_entropy(logits, batch.labels)
         return StepLoss(loss, logits.detach(), {"cross_entropy": loss.detach()})
-
-    def after_step(self) -> None:
-        """Nothing to keep in range."""

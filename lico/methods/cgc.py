@@ -6,13 +6,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the field's name)
 
 from lico.data.loading import Batch
-from lico.methods.step import StepLoss
+from lico.methods.step import StepLoss, TrainingMethod
 
 GradCam = Callable[[Tensor, Tensor, Tensor], Tensor]
 Contrast = Callable[[Batch, Tensor, Tensor], Tensor]
 
 
-class ContrastiveGradCam(nn.Module):
+class ContrastiveGradCam(TrainingMethod):
     """L = CE(f(x_e)) + CE(f(x)) + CE(f(x_a)) + λ · InfoNCE of Grad-CAM maps of x and x_a.
 
     x_e is the usual augmented view, x the plain view, x_a a crop of the plain view. Both maps
@@ -56,6 +56,3 @@ class ContrastiveGradCam(nn.Module):
         loss = cross_entropy + self.weight * consistency
         scalars = {"cross_entropy": cross_entropy.detach(), "contrast": consistency.detach()}
         return StepLoss(loss, logits.detach(), scalars)
-
-    def after_step(self) -> None:
-        """Nothing to keep in range."""

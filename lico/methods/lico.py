@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the field's name)
 
 from lico.data.loading import Batch
-from lico.methods.step import StepLoss
+from lico.methods.step import StepLoss, TrainingMethod
 
 
 class TextFeatures(NamedTuple):
@@ -30,7 +30,7 @@ Match = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 Transport = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, int]]
 
 
-class LanguageImageConsistency(nn.Module):
+class LanguageImageConsistency(TrainingMethod):
     """L = CE + α MM + β OT (eq. 6); a term of weight 0 is not computed.
 
     After training the classifier alone is kept.

@@ -1,9 +1,10 @@
 """What the training loop knows of a method: one step's loss, and the scalars worth a curve."""
 
-from typing import NamedTuple, Protocol
+from abc import abstractmethod
+from typing import NamedTuple
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from lico.data.loading import Batch
 
@@ -22,11 +23,17 @@ class StepLoss(NamedTuple):
     scalars: dict[str, Tensor]
 
 
-class TrainingMethod(Protocol):
-    """A module that turns a batch into a loss; its own parameters are trained with the network."""
+class TrainingMethod(nn.Module):
+    """Turns a batch into a loss; its own parameters are trained with the network."""
 
-    def __call__(self, batch: Batch, step: int) -> StepLoss: ...
+    @abstractmethod
+    def forward(self, batch: Batch, step: int) -> StepLoss:
+        """The loss of one batch.
+
+        Args:
+            batch: normalised images and labels.
+            step: of the whole training, from 0; the name of the step's randomness.
+        """
 
     def after_step(self) -> None:
         """Bring the method's own parameters back into their ranges."""
-        ...

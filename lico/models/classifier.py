@@ -75,7 +75,11 @@ class Classifier(nn.Module):
     ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch channels rows columns"]]:
         """Logits, and the feature maps that they were made from."""
         kept: list[Tensor] = []
-        hook = self.layer.register_forward_hook(lambda _module, _inputs, out: kept.append(out))
+
+        def keep(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            kept.append(output)
+
+        hook = self.layer.register_forward_hook(keep)
         try:
             logits = self.backbone(images)
         finally:

@@ -1,11 +1,12 @@
 """Bring a frozen text encoder into memory: the embedded one, an open_clip tag, or a file."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import open_clip
 import torch
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from open_clip.factory import load_checkpoint, load_state_dict
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -38,7 +39,13 @@ def load_text_encoder(settings: Text) -> TextEncoder:
         model = open_clip.create_model(settings.model, load_weights=False)
     known = _load_weights(model, path)
     tower = model if hasattr(model, "token_embedding") else model.get_submodule("text")
-    return TextEncoder(tower, open_clip.get_tokenizer(settings.model), known)
+    tokenizer = open_clip.get_tokenizer(settings.model)
+    if not isinstance(tokenizer, open_clip.SimpleTokenizer):
+        raise TextWeightsError(
+            f"text.model={settings.model} has a tokenizer of {type(tokenizer).__name__}; choose a "
+            "model with CLIP's byte-pair tokenizer, such as ViT-B-32-quickgelu"
+        )
+    return TextEncoder(tower, tokenizer, known)
 
 
 def weights_file(settings: Text, *, download: bool = True) -> Path:
@@ -94,9 +101,9 @@ def _load_weights(model: nn.Module, path: Path) -> Tensor:
     A file made elsewhere may hold anything, so whatever its reading raises is the user's to see.
     """
     try:
-        state: dict[str, Tensor] = open_clip.load_state_dict(str(path))
+        state: dict[str, Tensor] = load_state_dict(str(path))
         if "token_ids" not in state:
-            open_clip.load_checkpoint(model, str(path))
+            load_checkpoint(cast("Any", model), str(path))
             return torch.ones(_vocabulary(model), dtype=torch.bool)
         known = torch.zeros(_vocabulary(model), dtype=torch.bool)
         known[state["token_ids"]] = True

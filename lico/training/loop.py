@@ -8,12 +8,12 @@ from typing import Protocol
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from lico.config import Training
 from lico.data.loading import Batch
-from lico.methods.step import StepLoss
+from lico.methods.step import StepLoss, TrainingMethod
 from lico.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lico.training.meters import Energy, EnergyMeter, peak_memory_bytes, reset_peak_memory
 from lico.training.schedule import cosine_7_16
@@ -45,7 +45,7 @@ class Place:
 
 def train(
     fabric: Fabric,
-    method: nn.Module,
+    method: TrainingMethod,
     loader: Loader,
     settings: Training,
     place: Place,
@@ -97,7 +97,7 @@ def train(
 
 def _epoch(
     fabric: Fabric,
-    module: nn.Module,
+    module: TrainingMethod,
     optimizer: torch.optim.Optimizer,
     loader: Loader,
     settings: Training,

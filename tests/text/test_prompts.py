@@ -12,7 +12,7 @@ from tests.text.towers import NAMES, encoder, full_forward, literal_prompts, tow
 VARIANTS = [(False, "end"), (True, "end"), (False, "front"), (True, "front")]
 
 
-def prompts_for(specific: bool, position: str) -> Prompts:  # noqa: FBT001
+def prompts_for(specific: bool, position: str) -> Prompts:
     settings = Prompt(class_specific=specific, label_position=position)  # type: ignore[arg-type]
     text = encoder(tower())
     torch.manual_seed(1)
@@ -20,7 +20,7 @@ def prompts_for(specific: bool, position: str) -> Prompts:  # noqa: FBT001
 
 
 @pytest.mark.parametrize(("specific", "position"), VARIANTS)
-def test_equals_the_full_forward_with_gradients(specific: bool, position: str) -> None:  # noqa: FBT001
+def test_equals_the_full_forward_with_gradients(specific: bool, position: str) -> None:
     prompts, built = prompts_for(specific, position), tower()
     labels = tokenize_labels(NAMES, prompts.encoder, 12)
     classes = torch.tensor([2, 0, 3])

@@ -12,7 +12,7 @@ from lico.config import Training
 from lico.data.loading import Batch, BatchLoader
 from lico.methods.ce import CrossEntropy
 from lico.methods.step import StepLoss
-from lico.models.classifier import SmallResNet, Classifier
+from lico.models.classifier import Classifier, SmallResNet
 from lico.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lico.training.loop import NonFiniteLossError, Place, train
 from lico.training.schedule import cosine_7_16
