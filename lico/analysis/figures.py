@@ -78,7 +78,7 @@ def dots_svg(title: str, values: Mapping[str, list[float]]) -> str:
     """One row a system: a dot a seed, and a tick at the mean.
 
     Args:
-        title: below the axis.
+        title: above the chart.
         values: by system.
     """
 
@@ -89,7 +89,6 @@ def dots_svg(title: str, values: Mapping[str, list[float]]) -> str:
             axes.plot(float(np.mean(numbers)), row, "|", color=colour, markersize=16, mew=2.5)
         axes.set_yticks(range(len(values)), [system_of(system).short for system in values])
         axes.set_ylim(len(values) - 0.4, -0.6)
-        axes.set_xlabel(title)
         axes.grid(visible=False, axis="y")
 
     return _chart(title, 0.9 + 0.3 * len(values), draw)
@@ -114,6 +113,7 @@ def _chart(title: str, height_inches: float, draw: Callable[[Any], None]) -> str
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": title}):
         figure: Any = Figure(figsize=(_WIDTH_INCHES, height_inches), layout="constrained")
         axes = figure.add_subplot()
+        axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
         draw(axes)
         no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(text, format="svg", transparent=True, metadata=no_metadata)

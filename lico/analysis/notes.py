@@ -1,6 +1,7 @@
 """What a reader must know before comparing numbers."""
 
 from lico.analysis.collect import Study
+from lico.analysis.systems import system_of
 
 _PAPER_DATA = {"cifar100": "CIFAR-100", "imagenet_s50": "ImageNet-S50"}
 
@@ -36,7 +37,7 @@ def seed_note(study: Study) -> str:
 def difference_note(reference: str) -> str:
     """How differences are judged."""
     return (
-        f"Δ is the difference to {reference}, paired by seed. It is within noise when the 95 % t "
+        f"Δ is the difference to {system_of(reference).short}, paired by seed. It is within noise when the 95 % t "
         "interval of its mean includes 0, without correction for the number of comparisons; "
         "otherwise its direction is compared with that of the published means, whatever their "
         "own noise."

@@ -78,7 +78,8 @@ class Table:
         title: in words, with the published table's number.
         columns: one measure each.
         rows: from top to bottom.
-        notes: what a reader must know before comparing.
+        caption: what a reader must know before comparing.
+        notes: what the symbols mean.
         reference: row that differences are to, in words; "" if there are none.
     """
 
@@ -86,6 +87,7 @@ class Table:
     title: str
     columns: tuple[Measure, ...]
     rows: list[Row]
+    caption: list[str]
     notes: list[str]
     reference: str = ""
 

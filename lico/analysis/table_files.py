@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from lico.analysis import numbers
 from lico.analysis.measures import Measure
+from lico.analysis.systems import system_of
 from lico.analysis.table import Cell, Row, Table
 from lico.results.atomic import write_atomically
 
@@ -125,8 +126,8 @@ def to_markdown(table: Table) -> str:
     """Measured beside published; differences below; notes at the end."""
     parts = [f"# {table.title}", _grid(table)]
     if any(cell.difference for row in table.rows for cell in row.cells):
-        parts += [f"## Difference to {table.reference}", _differences(table)]
-    parts += ["\n".join(f"- {note}" for note in table.notes)]
+        parts += [f"## Difference to {system_of(table.reference).short}", _differences(table)]
+    parts += ["\n".join(f"- {note}" for note in [*table.caption, *table.notes])]
     return "\n\n".join(parts) + "\n"
 
 

@@ -79,7 +79,7 @@ COMPARISONS = {
         reference="",
     ),
     "readings": Comparison(
-        "Three readings of LICO",
+        "Readings of LICO",
         ("lico", "lico_authors", "lico_converged"),
         (
             "final_marginal_error",
@@ -95,10 +95,33 @@ COMPARISONS = {
         reference="lico",
     ),
     "spurious": Comparison(
-        "Share of saliency on the misleading texture",
+        "Spurious share. Saliency on the misleading texture",
         (),
         ("spurious_share", "sch", "top1"),
     ),
+}
+
+_CAPTIONS = {
+    "appendix_a": [
+        (
+            "Lower deletion is said to be better; a model that looks at the dot alone gets the "
+            "lowest. The published run is of one seed and 15 epochs."
+        )
+    ],
+    "readings": [
+        (
+            "Marginal error, iterations, losses and temperature are means over the last epoch. "
+            "A marginal error far from 0 means that the plan is no transport plan yet. The "
+            "temperature's clamp is [0, log 100 = 4.605]; at its lower end manifold matching "
+            "sees nearly uniform neighbourhoods. The authors' reading divides by t, unclamped."
+        )
+    ],
+    "spurious": [
+        (
+            "Mean share of Grad-CAM on the background texture that gives the class away in "
+            "training; lower means that the model looks elsewhere."
+        )
+    ],
 }
 
 
@@ -127,10 +150,11 @@ def _build(name: str, what: Comparison, study: Study) -> Table:
         for place in study.places()
         for system in _systems(name, what, study)
     ]
-    notes = [*data_notes(study), seed_note(study), *_extra_notes(name)]
+    caption = [*data_notes(study), *_CAPTIONS.get(name, [])]
+    notes = [seed_note(study)]
     if what.reference:
         notes.append(difference_note(what.reference))
-    return Table(name, what.title, columns, rows, notes, what.reference)
+    return Table(name, what.title, columns, rows, caption, notes, what.reference)
 
 
 def _systems(name: str, what: Comparison, study: Study) -> list[str]:
@@ -187,31 +211,6 @@ def _quantity(measure: Measure, saliency: str) -> Quantity:
     return (saliency if measure.saliency else "", measure.key)
 
 
-def _extra_notes(name: str) -> list[str]:
-    return {
-        "appendix_a": [
-            (
-                "Lower deletion is said to be better; a model that looks at the dot alone gets the "
-                "lowest. The published run is of one seed and 15 epochs."
-            )
-        ],
-        "readings": [
-            (
-                "Marginal error, iterations, losses and temperature are means over the last epoch. "
-                "A marginal error far from 0 means that the plan is no transport plan yet. The "
-                "temperature's clamp is [0, log 100 = 4.605]; at its lower end manifold matching "
-                "sees nearly uniform neighbourhoods. The authors' reading divides by t, unclamped."
-            )
-        ],
-        "spurious": [
-            (
-                "Mean share of Grad-CAM on the background texture that gives the class away in "
-                "training; lower means that the model looks elsewhere."
-            )
-        ],
-    }.get(name, [])
-
-
 def saliency_methods(study: Study) -> Table:
     """Every post-hoc method on the baseline and on LICO."""
     columns = measures(*_SALIENCY_METRICS)
@@ -241,8 +240,9 @@ def saliency_methods(study: Study) -> Table:
         for method in study.saliency_methods() or [PRIMARY]
         for system in pair
     ]
-    notes = [*data_notes(study), seed_note(study), difference_note("baseline")]
-    return Table("saliency_methods", "Saliency methods", columns, rows, notes, "baseline")
+    notes = [seed_note(study), difference_note("baseline")]
+    title = "Saliency methods"
+    return Table("saliency_methods", title, columns, rows, data_notes(study), notes, "baseline")
 
 
 TABLES: dict[str, Callable[[Study], Table]] = {

@@ -28,19 +28,19 @@ def table1(study: Study) -> Table:
         for system in _TIMED
     ]
     devices = sorted({run.cost.device for run in study.runs})
-    notes = [
+    caption = [
         (
             f"Measured on {', '.join(devices) or 'nothing yet'}; published on one RTX 4090 at "
             "16-bit precision. Seconds are the median over a run's epochs. Runs that shared the "
-            "machine slowed each other: for a benchmark run `lico study timing --jobs 1`."
+            "machine slowed each other: a benchmark runs alone (lico study timing --jobs 1)."
         ),
         (
             "Where the paper did not time the data set, batch size and model, its ratios are the "
             "range over its ResNet-18 settings."
         ),
-        seed_note(study),
     ]
-    return Table("table1", "Table 1. Time and memory of training", columns, rows, notes)
+    title = "Table 1. Time and memory of training"
+    return Table("table1", title, columns, rows, caption, [seed_note(study)])
 
 
 def _timing_cells(study: Study, system: str, place: Place) -> list[Cell]:
@@ -105,7 +105,7 @@ def appendix_d(study: Study) -> Table:
         for system in in_order(study.systems())
     ]
     rows.append(_total(study.runs, paper().appendix_d_environment))
-    notes = [
+    caption = [
         (
             "Energy of training by process, read from the machine's meters or, where it has none, "
             "estimated by codecarbon from the processor's rated power and load; the paper assumes "
@@ -113,9 +113,9 @@ def appendix_d(study: Study) -> Table:
             f"{paper().appendix_d_environment.runs} runs. Different hardware, data and number of "
             "runs: the levels are not comparable."
         ),
-        seed_note(study),
     ]
-    return Table("appendix_d", "Appendix D. Energy and emissions", columns, rows, notes)
+    title = "Appendix D. Energy and emissions"
+    return Table("appendix_d", title, columns, rows, caption, [seed_note(study)])
 
 
 def _published_per_run(numbers: Paper) -> dict[str, Published]:

@@ -35,7 +35,8 @@ TEMPLATES = [
     "a {texture} background and {things}",
 ]
 SUBSAMPLES = 3  # a side; a pixel belongs to a figure if most of its 9 points do
-CLUTTER = 2
+CLUTTER = 2  # pebbles at most
+SMALLEST_SIZE = 16
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,14 @@ class SceneData:
             settings: how many images, the seed, and the strength of the temptation.
             image_size: side in pixels, at least 16.
             split: "train" or "val".
+
+        Raises:
+            ValueError: if the pictures would be too small to show the figures.
         """
+        if image_size < SMALLEST_SIZE:
+            raise ValueError(
+                f"image_size={image_size} is too small for scenes; choose at least {SMALLEST_SIZE}"
+            )
         self.settings = settings
         self.image_size = image_size
         self.split: Split = split
@@ -254,9 +262,7 @@ def _tight_box(inside: Bool[np.ndarray, "size size"]) -> list[int]:
     return [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
 
 
-def _caption(
-    label: int, colour: str, texture: int, count: int, random: np.random.Generator
-) -> str:
+def _caption(label: int, colour: str, texture: int, count: int, random: np.random.Generator) -> str:
     name = CLASS_NAMES[label]
     noun = name if count == 1 else plural(name)
     article = "an" if count == 1 and colour[0] in "aeiou" else COUNT_WORDS[count - 1]

@@ -12,7 +12,7 @@ from lico.data.scenes import CLASS_NAMES, COLOURS, COUNT_WORDS, TEMPLATES, TEXTU
 from lico.data.shapes import plural
 from lico.text.encoder import Tokenizer
 
-PROMPT_SHARE = 0.25  # of the sentences that are read; the others are captions
+PROMPT_SHARE = 0.5  # of the sentences that are read; the others are captions
 ZERO_SHOT_PROMPT = "a picture of {}"
 OPENINGS = [
     "{}",
