@@ -37,8 +37,8 @@ def seed_note(study: Study) -> str:
 def difference_note(reference: str) -> str:
     """How differences are judged."""
     return (
-        f"Δ is the difference to {system_of(reference).short}, paired by seed. It is within noise when the 95 % t "
-        "interval of its mean includes 0, without correction for the number of comparisons; "
-        "otherwise its direction is compared with that of the published means, whatever their "
-        "own noise."
+        f"Δ is the difference to {system_of(reference).short}, paired by seed. It is within "
+        "noise when the 95 % t interval of its mean includes 0, without correction for the number "
+        "of comparisons; otherwise its direction is compared with that of the published means, "
+        "whatever their own noise."
     )

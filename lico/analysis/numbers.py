@@ -10,12 +10,12 @@ MINUS, NONE = "\N{MINUS SIGN}", "–"
 
 
 def plain(value: float, decimals: int) -> str:
-    """`.727`, `−.021` or `12.34`: no zero before the point, a true minus sign."""
+    """`.727`, `−.021`, `12.34` or `10,000`: no zero before the point, a true minus sign."""
     if math.isnan(value):
         return NONE
     if math.isinf(value):
         return f"{MINUS if value < 0 else ''}∞"
-    text = f"{abs(value):.{decimals}f}"
+    text = f"{abs(value):,.{decimals if abs(value) < 1000 else 0}f}"
     if text.startswith("0."):
         text = text[1:]
     negative = value < 0 and text.strip("0.") != ""
@@ -24,7 +24,7 @@ def plain(value: float, decimals: int) -> str:
 
 def measured(spread: Spread | None, measure: Measure, usual_n: int) -> str:
     """`.727 ± .003`, with the number of runs where it is not the table's usual one."""
-    if spread is None:
+    if spread is None or not spread.n:
         return NONE
     if measure.style == "count":
         ones = sum(value == 1 for value in spread.values.values())

@@ -75,7 +75,7 @@ def spurious_panel(study: Study, place: Place) -> str | None:
         for system in in_order(study.systems())
         if (spread := study.spread(system, quantity, place)) and spread.n
     }
-    return dots_svg("Share of Grad-CAM on the misleading texture", values) if values else None
+    return dots_svg("Saliency on the misleading texture", values) if values else None
 
 
 def _same_length(curves: list[np.ndarray]) -> list[np.ndarray]:

@@ -123,22 +123,27 @@ def paired_difference(
 Verdict = Literal[
     "same direction",
     "opposite direction",
+    "beyond noise",
     "within noise",
     "same sign, one seed",
     "opposite sign, one seed",
 ]
 
 
-def verdict(ours: Difference, published: float) -> Verdict | None:
-    """How our difference to the baseline compares with the published one.
+def verdict(ours: Difference, published: float | None) -> Verdict | None:
+    """How our difference to the reference compares with the published one.
+
+    Args:
+        ours: paired by seed.
+        published: of the published means; None or 0: there is no direction to compare with.
 
     Returns:
-        None if the published difference is zero or ours is exactly zero without noise.
+        None for a single seed without anything to compare with.
     """
     if ours.noise == "within":
         return "within noise"
-    if ours.mean == 0 or published == 0:
-        return None
+    if not published or ours.mean == 0:
+        return "beyond noise" if ours.noise == "beyond" else None
     same = (ours.mean > 0) == (published > 0)
     if ours.noise == "unknown":
         return "same sign, one seed" if same else "opposite sign, one seed"

@@ -139,8 +139,8 @@ def _cost_scalars(cost: Cost) -> dict[str, float]:
         "seconds_per_epoch": cost.seconds_per_epoch,
         "run_seconds": cost.training_seconds + cost.evaluation_seconds,
         "peak_memory_gb": cost.peak_memory_bytes / 1e9,
-        "energy_kwh": cost.energy_kwh,
-        "co2_kg": cost.co2_kg,
+        "energy_wh": 1000 * cost.energy_kwh,
+        "co2_g": 1000 * cost.co2_kg,
         "grams_co2_per_kwh": 1000 * cost.co2_kg / cost.energy_kwh if cost.energy_kwh else math.nan,
     }
 

@@ -28,8 +28,8 @@ class Cell:
 
     @property
     def verdict(self) -> Verdict | None:
-        """How the two differences compare."""
-        if self.difference is None or self.published_difference is None:
+        """Whether the difference is beyond noise, and in the published one's direction."""
+        if self.difference is None:
             return None
         return verdict(self.difference, self.published_difference)
 
@@ -93,8 +93,8 @@ class Table:
 
     @property
     def usual_n(self) -> int:
-        """The number of runs behind most cells; others show theirs."""
-        counts = [c.measured.n for row in self.rows for c in row.cells if c.measured]
+        """The number of runs behind a system's cells if none is missing; others show theirs."""
+        counts = [c.measured.n for row in self.rows if row.system for c in row.cells if c.measured]
         return max(counts, default=0)
 
     def has_published(self) -> list[bool]:

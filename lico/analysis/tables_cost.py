@@ -3,7 +3,7 @@
 from lico.analysis.collect import Study
 from lico.analysis.measures import measures
 from lico.analysis.notes import seed_note
-from lico.analysis.paper import Environment, Paper, Published, paper
+from lico.analysis.paper import Environment, Published, paper
 from lico.analysis.statistics import Spread, spread
 from lico.analysis.summary import Place, RunSummary
 from lico.analysis.systems import in_order, system_of
@@ -27,7 +27,7 @@ def table1(study: Study) -> Table:
         for place in study.places()
         for system in _TIMED
     ]
-    devices = sorted({run.cost.device for run in study.runs})
+    devices = sorted({_device(run) for run in study.runs})
     caption = [
         (
             f"Measured on {', '.join(devices) or 'nothing yet'}; published on one RTX 4090 at "
@@ -67,6 +67,13 @@ def _timing_cells(study: Study, system: str, place: Place) -> list[Cell]:
     ]
 
 
+def _device(run: RunSummary) -> str:
+    """The GPU's name, or the processor's."""
+    if run.cost.device != "cpu":
+        return run.cost.device
+    return str(run.provenance.get("hardware", {}).get("cpu", "cpu"))
+
+
 def _ratio(study: Study, system: str, place: Place, metric: str) -> Spread | None:
     """Each seed's value over the baseline's of that seed."""
     base = {run.config.seed: run.value(("", metric)) for run in study.of("baseline", place)}
@@ -84,8 +91,9 @@ def _memory_ratio(own: Published | None, base: Published | None) -> Published | 
 
 def appendix_d(study: Study) -> Table:
     """Energy and emissions a run and in all."""
-    columns = measures("run_seconds", "energy_kwh", "co2_kg", "grams_co2_per_kwh")
-    published = _published_per_run(paper())
+    columns = measures("run_seconds", "energy_wh", "co2_g", "grams_co2_per_kwh")
+    environment = paper().appendix_d_environment
+    published = _published_per_run(environment)
     rows = [
         Row(
             label=" · ".join([system_of(system).label, *place]),
@@ -104,13 +112,13 @@ def appendix_d(study: Study) -> Table:
         for place in study.places()
         for system in in_order(study.systems())
     ]
-    rows.append(_total(study.runs, paper().appendix_d_environment))
+    rows.append(_total(study.runs, environment))
     caption = [
         (
             "Energy of training by process, read from the machine's meters or, where it has none, "
             "estimated by codecarbon from the processor's rated power and load; the paper assumes "
-            f"{paper().appendix_d_environment.watts:.0f} W for a whole machine and counts "
-            f"{paper().appendix_d_environment.runs} runs. Different hardware, data and number of "
+            f"{environment.watts:.0f} W for a whole machine and counts {environment.runs} runs. "
+            "Different hardware, data and number of "
             "runs: the levels are not comparable."
         ),
     ]
@@ -118,27 +126,26 @@ def appendix_d(study: Study) -> Table:
     return Table("appendix_d", title, columns, rows, caption, [seed_note(study)])
 
 
-def _published_per_run(numbers: Paper) -> dict[str, Published]:
-    environment = numbers.appendix_d_environment
+def _published_per_run(environment: Environment) -> dict[str, Published]:
     return {
         "run_seconds": Published(environment.seconds_per_run),
-        "energy_kwh": Published(environment.kwh / environment.runs),
-        "co2_kg": Published(environment.kg_co2 / environment.runs),
+        "energy_wh": Published(1000 * environment.kwh / environment.runs),
+        "co2_g": Published(1000 * environment.kg_co2 / environment.runs),
         "grams_co2_per_kwh": Published(environment.grams_co2_per_kwh),
     }
 
 
 def _total(runs: list[RunSummary], environment: Environment) -> Row:
-    """Sums over all runs; the mix of the sums."""
-    kwh, co2 = (_sum(runs, metric) for metric in ("energy_kwh", "co2_kg"))
+    """Sums over all runs; the mix is the sums' ratio."""
+    energy, co2 = (_sum(runs, metric) for metric in ("energy_wh", "co2_g"))
     mix = None
-    if kwh and co2 and kwh.mean:
-        mix = Spread(1000 * co2.mean / kwh.mean, None, kwh.n, {})
-    sums = [_sum(runs, "run_seconds"), kwh, co2, mix]
+    if energy and co2 and energy.mean:
+        mix = Spread(1000 * co2.mean / energy.mean, None, energy.n, {})
+    sums = [_sum(runs, "run_seconds"), energy, co2, mix]
     published = [
         Published(environment.seconds_per_run * environment.runs),
-        Published(environment.kwh),
-        Published(environment.kg_co2),
+        Published(1000 * environment.kwh),
+        Published(1000 * environment.kg_co2),
         Published(environment.grams_co2_per_kwh),
     ]
     cells = [Cell(total, number) for total, number in zip(sums, published, strict=True)]

@@ -103,7 +103,10 @@ class ImageNetS50:
             )
         boxes = self._boxes(path, self.wnids[label], width, height)
         return Sample(
-            self._fit(image), label, self._fit(mask[None], nearest=True)[0], self._fit_boxes(boxes, width, height)
+            self._fit(image),
+            label,
+            self._fit(mask[None], nearest=True)[0],
+            self._fit_boxes(boxes, width, height),
         )
 
     def image_id(self, index: int) -> str:
@@ -139,7 +142,10 @@ class ImageNetS50:
         scale_y = height / float(tree.findtext("size/height", str(height)))
         scale = torch.tensor([scale_x, scale_y, scale_x, scale_y])
         boxes = [
-            [float(node.findtext(f"bndbox/{edge}", "nan")) for edge in ("xmin", "ymin", "xmax", "ymax")]
+            [
+                float(node.findtext(f"bndbox/{edge}", "nan"))
+                for edge in ("xmin", "ymin", "xmax", "ymax")
+            ]
             for node in tree.iter("object")
             if node.findtext("name") == wnid
         ]

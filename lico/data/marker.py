@@ -26,7 +26,9 @@ class MarkedData:
             raise ValueError("data.marker.class_name is not set; name the class to mark")
         self.data = data
         self.marker = marker
-        self.marked_class = class_index(data.class_names, marker.class_name, "data.marker.class_name")
+        self.marked_class = class_index(
+            data.class_names, marker.class_name, "data.marker.class_name"
+        )
         self.name = data.name
         self.class_names = data.class_names
         self.mean, self.std = data.mean, data.std

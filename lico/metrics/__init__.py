@@ -1,0 +1,1 @@
+"""Metrics: pure functions of tensors, one number an image; NaN where undefined."""

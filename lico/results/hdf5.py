@@ -60,7 +60,11 @@ def open_sealed(path: Path) -> Generator[Node]:
         raise ResultsError(f"{path} {_nature(seal)}")
     if seal != _seal(body):
         raise ResultsError(f"{path} is damaged or cut short: it does not match its checksum")
-    with h5py.File(io.BytesIO(seal + body), "r") as opened:
+    try:
+        opened = h5py.File(io.BytesIO(seal + body), "r")
+    except OSError as error:
+        raise ResultsError(f"{path} is sealed, but holds no HDF5: {error}") from error
+    with opened:
         yield opened
 
 
