@@ -8,7 +8,7 @@ from statistics import median
 
 import torch
 from lightning_fabric import Fabric
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from lico.build import build_method
 from lico.config import Config, Runtime
@@ -19,6 +19,7 @@ from lico.evaluate import evaluate
 from lico.models.classifier import Classifier, build_classifier
 from lico.provenance import device_name, provenance
 from lico.randomness import be_deterministic, seed_globally
+from lico.results.atomic import write_atomically
 from lico.results.format import Cost, RunRecord
 from lico.results.layout import (
     checkpoint_file,
@@ -157,7 +158,5 @@ def _cost(done: Progress, device: torch.device, evaluation_seconds: float) -> Co
 
 
 def _save_weights(classifier: Classifier, path: Path) -> None:
-    state = {
-        name: value.cpu().contiguous() for name, value in classifier.backbone.state_dict().items()
-    }
-    save_file(state, path)
+    state = classifier.backbone.state_dict()
+    write_atomically(path, save({name: each.cpu().contiguous() for name, each in state.items()}))

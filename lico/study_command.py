@@ -53,35 +53,48 @@ def run_study(
         console.print(f"{skipped} of {len(configs)} runs are finished already")
     with StudyProgress(console, len(configs), skipped) as progress:
         outcome = run_all(missing, jobs or experiment.jobs or 1, progress.update, progress.end)
-    results = Path(configs[0].runtime.results)
-    page = _aggregate_and_report(name, experiment, results, [c.run_id() for c in configs])
+    if len(outcome.failed) == len(configs):
+        raise StudyError(f"all {len(configs)} runs failed; the reasons are above")
+    page = _aggregate_and_report(Path(configs[0].runtime.results), name, experiment, configs)
     console.print(f"report: {page}")
     if outcome.failed:
         raise StudyError(
-            f"{len(outcome.failed)} of {len(configs)} runs failed: "
-            f"{', '.join(outcome.failed)}; mend the cause and give the same command again"
+            f"{len(outcome.failed)} of {len(configs)} runs failed: {', '.join(outcome.failed)}; "
+            "mend the cause and give the same command again"
         )
     return page
 
 
 def aggregate_study(name: str, results: Path) -> Path:
     """Write study.h5 and the tables of an experiment from its finished runs."""
-    from lico.analysis.report import aggregate  # noqa: PLC0415 (imports plotting libraries)
+    from lico.analysis.aggregate import aggregate  # noqa: PLC0415 (imports plotting libraries)
 
     experiment = load_experiment(name)
-    return aggregate(_folder(name, results), experiment)
+    folder = _folder(name, results)
+    return aggregate(folder, experiment.tables, expected=expand(name, experiment, []))
 
 
 def report_study(name: str, results: Path) -> Path:
     """Write study.h5, the tables and the page of an experiment from its finished runs."""
-    expected = [config.run_id() for config in expand(name, load_experiment(name), [])]
-    return _aggregate_and_report(name, load_experiment(name), results, expected)
+    experiment = load_experiment(name)
+    return _aggregate_and_report(results, name, experiment, expand(name, experiment, []))
 
 
 def _aggregate_and_report(
-    name: str, experiment: Experiment, results: Path, expected: list[str]
+    results: Path, name: str, experiment: Experiment, expected: list[Config]
 ) -> Path:
-    raise NotImplementedError
+    from lico.analysis.aggregate import aggregate  # noqa: PLC0415 (imports plotting libraries)
+    from lico.analysis.report import write_report  # noqa: PLC0415
+
+    folder = _folder(name, results)
+    aggregate(folder, experiment.tables, expected=expected)
+    return write_report(
+        folder,
+        experiment.tables,
+        title=experiment.title,
+        claim=experiment.claim,
+        expected=expected,
+    )
 
 
 def _folder(name: str, results: Path) -> Path:

@@ -99,7 +99,9 @@ def _packed(maps: Float[np.ndarray, "gallery height width"]) -> dict[str, Any]:
     return {"shape": list(small.shape[1:]), "values": _base64(scaled.tobytes())}
 
 
-def _shrunk(saliency: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "small small"]:
+def _shrunk(
+    saliency: Float[np.ndarray, "height width"],
+) -> Float[np.ndarray, "small_height small_width"]:
     """Means over equal blocks, so that no side is longer than the page's largest map."""
     height, width = saliency.shape
     factor = math.ceil(max(height, width) / _LARGEST_MAP)

@@ -37,7 +37,7 @@ def training_panels(study: Study, place: Place) -> list[str]:
         }
         lines = {system: _same_length(curves) for system, curves in lines.items() if curves}
         if lines:
-            x = {system: 1 + np.arange(len(curves[0])) for system, curves in lines.items()}
+            x = {system: np.arange(1.0, 1 + len(curves[0])) for system, curves in lines.items()}
             levels = _CLAMP if name == "temperature" else {}
             panels.append(curves_svg(Panel(title, "Epoch", lines, x, levels)))
     return panels

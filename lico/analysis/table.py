@@ -66,6 +66,8 @@ class Row:
         """What to say of a row without any run; None if it has one."""
         if self.runs:
             return None
+        if self.expected == 0:
+            return "not part of this study"
         return "no run" if self.expected is None else f"0 of {self.expected} runs"
 
 

@@ -12,6 +12,8 @@ from lico.analysis.systems import system_of
 from lico.analysis.table import Cell, Row, Table
 from lico.results.atomic import write_atomically
 
+ALL_RUNS = "all"  # in the CSV's column for the system
+
 
 class Line(NamedTuple):
     """One number of the CSV.
@@ -22,8 +24,9 @@ class Line(NamedTuple):
         place: levels of the other axes, joined by " / ".
         saliency: method, where the metric has one.
         metric: key of the measure.
-        statistic: value (one run), mean, std, difference, difference_std, difference_half_width
-            (of the 95 % interval), paper, paper_std, paper_high, paper_difference, or missing.
+        statistic: value (one run), mean, total, std, difference, difference_std,
+            difference_half_width (of the 95 % interval), paper, paper_std, paper_high,
+            paper_difference, or missing.
         value: repr of a double, so that it reads back exactly; empty for missing.
         n: runs behind the number, or images behind one run's value, or seeds in a difference.
         runs: ids of the runs behind it, joined by spaces.
@@ -68,7 +71,7 @@ def _lines(table: Table, row: Row) -> Iterator[Line]:
     for column, cell in zip(table.columns, row.cells, strict=True):
         start = (
             table.name,
-            row.system or "all",
+            row.system or ALL_RUNS,
             " / ".join(row.place),
             row.saliency if column.saliency else "",
             column.key,
@@ -94,7 +97,8 @@ def _measured_lines(start: _Start, cell: Cell) -> Iterator[Line]:
             note = f"{score.undefined} undefined, {score.infinite} infinite"
         yield Line(*start, "value", repr(value), count, run_id, note)
     n, runs = str(cell.measured.n), " ".join(cell.measured.values)
-    yield Line(*start, "mean", repr(cell.measured.mean), n, runs)
+    statistic = "total" if start[1] == ALL_RUNS else "mean"
+    yield Line(*start, statistic, repr(cell.measured.mean), n, runs)
     if cell.measured.std is not None:
         yield Line(*start, "std", repr(cell.measured.std), n, runs)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lico.analysis.collect import Study
 from lico.analysis.errors import AnalysisError
-from lico.analysis.measures import Measure, measures
+from lico.analysis.measures import MEASURES, Measure, measures
 from lico.analysis.notes import data_notes, difference_note, seed_note
 from lico.analysis.paper import paper
 from lico.analysis.summary import Place, Quantity
@@ -191,7 +191,7 @@ def _cell(study: Study, what: Comparison, system: str, place: Place, quantity: Q
         published = paper().marked_deletion(_APPENDIX_A[metric])
     base = paper().score(what.published, what.reference, metric)
     difference = published_difference = None
-    if what.reference and system != what.reference:
+    if what.reference and system != what.reference and MEASURES[metric].better:
         difference = study.difference(system, what.reference, quantity, place)
         if published and base:
             published_difference = published.mean - base.mean

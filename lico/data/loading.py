@@ -1,5 +1,6 @@
 """Training batches whose content depends on (seed, epoch, image) alone, in any process."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -171,7 +172,7 @@ class _EpochOrder(Sampler[list[tuple[int, int]]]):
         self.epoch = 0
 
     def __len__(self) -> int:
-        return -(-self.images // self.batch_size)
+        return math.ceil(self.images / self.batch_size)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         random = torch_generator("order", self.seed, self.epoch)

@@ -5,8 +5,8 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from lico.config import Marker
-from lico.names import class_index
 from lico.data.sample import ImageData, Sample
+from lico.names import class_index
 
 
 class MarkedData:

@@ -42,8 +42,8 @@ def _scaly(x: Grid, y: Grid, p: int) -> Bool[np.ndarray, "..."]:
 
 TEXTURES: dict[str, Pattern] = {
     "dotted": _dotted,
-    "striped": lambda x, y, p: 2 * (y % p) < p,  # noqa: ARG005
-    "barred": lambda x, y, p: 2 * (x % p) < p,  # noqa: ARG005
+    "striped": lambda x, y, p: 2 * (y % p) < p,
+    "barred": lambda x, y, p: 2 * (x % p) < p,
     "checked": lambda x, y, p: (2 * x // p + 2 * y // p) % 2 == 0,
     "slanted": lambda x, y, p: 2 * ((x + y) % p) < p,
     "zigzag": _zigzag,

@@ -62,15 +62,15 @@ def optimal_transport(
             "[batch, tokens, locations]"
         )
     with torch.autocast(feature_maps.device.type, enabled=False):
-        cost = squared_distances(feature_maps, tokens)
+        cost = squared_distances(tokens, feature_maps)
         f, g = sinkhorn(cost.detach(), epsilon, max_iterations, threshold)
         if gradient == "unrolled":
             plan: Tensor = _UnrolledPlan.apply(cost, f, g, epsilon)  # pyright: ignore[reportAssignmentType]
         else:
             plan = _plan(cost.detach(), f[-1], g[-1], epsilon)
         total = (plan * cost).sum((1, 2)).mean()
-        rows = plan.detach().sum(2)
-        error = (rows - 1 / rows.shape[1]).abs().sum(1).mean()
+        channels = plan.detach().sum(1)
+        error = (channels - 1 / channels.shape[1]).abs().sum(1).mean()
     return Transport(total, error, len(f))
 
 
@@ -80,30 +80,42 @@ def squared_distances(
     """Squared distances between L2-normalised rows; a row of zeros has norm 0, not 1."""
     x, y = unit_rows(x), unit_rows(y)
     norms = x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None, :]
-    return (norms - 2 * x @ y.mT).clamp_min(0)
+    return (norms - 2 * (x @ y.mT)).clamp_min(0)
 
 
 def sinkhorn(
-    cost: Float[Tensor, "batch n m"], epsilon: float, max_iterations: int, threshold: float
+    cost: Float[Tensor, "batch m n"], epsilon: float, max_iterations: int, threshold: float
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Potentials of Sinkhorn's iteration in the log domain, all of them.
 
         f_k = log 1/N - LSE_m(g_{k-1} - C/ε),   g_k = log 1/M - LSE_n(f_k - C/ε),   g_0 = 0
+
+    The side with more points is the last, contiguous one, so that both sums run over memory in
+    order; one buffer serves all iterations.
+
+    Args:
+        cost: C, from M tokens to N feature maps.
+        epsilon: in units of the cost.
+        max_iterations: at most so many pairs (f_k, g_k).
+        threshold: stop when the batch mean of Σ_n ε|f_k - f_{k-1}| is below it.
 
     Returns:
         f_1 … f_K, each [batch, n], and g_1 … g_K, each [batch, m], without unit (u = ε f).
 
     Source: Cuturi (NeurIPS 2013); Peyré and Cuturi, Computational Optimal Transport, 4.4.
     """
-    _, n, m = cost.shape
+    _, m, n = cost.shape
     kernel = cost / -epsilon
-    f, g = torch.zeros_like(cost[:, :, 0]), torch.zeros_like(cost[:, 0, :])
+    buffer = torch.empty_like(kernel)
+    f, g = kernel.new_zeros(len(cost), n), kernel.new_zeros(len(cost), m)
     fs: list[Tensor] = []
     gs: list[Tensor] = []
     for _ in range(max_iterations):
         before = f
-        f = -math.log(n) - torch.logsumexp(kernel + g[:, None, :], 2)
-        g = -math.log(m) - torch.logsumexp(kernel + f[:, :, None], 1)
+        torch.add(kernel, g[:, :, None], out=buffer)
+        f = -math.log(n) - _logsumexp_in_place(buffer, 1)
+        torch.add(kernel, f[:, None, :], out=buffer)
+        g = -math.log(m) - _logsumexp_in_place(buffer, 2)
         fs.append(f)
         gs.append(g)
         if epsilon * float((f - before).abs().sum(1).mean()) < threshold:
@@ -111,8 +123,26 @@ def sinkhorn(
     return fs, gs
 
 
+def _logsumexp_in_place(x: Tensor, dim: int) -> Tensor:
+    """log Σ exp along a dimension; x is overwritten."""
+    top = x.amax(dim, keepdim=True)
+    return _exp_in_place(x.sub_(top)).sum(dim).log_().add_(top.squeeze(dim))
+
+
+def _exp_in_place(x: Tensor) -> Tensor:
+    """exp of numbers that are at most about 0, without ever leaving the normal range.
+
+    What is below the bound contributes less than one unit of rounding to any sum with a term
+    near 1; exponents out of range and denormal numbers take slow paths in the processor.
+    """
+    return x.clamp_min_(_LOWEST_EXPONENT[x.dtype]).exp_()
+
+
+_LOWEST_EXPONENT = {torch.float32: -80.0, torch.float64: -700.0}
+
+
 def _plan(cost: Tensor, f: Tensor, g: Tensor, epsilon: float) -> Tensor:
-    return torch.exp(cost / -epsilon + f[:, :, None] + g[:, None, :])
+    return torch.exp(cost / -epsilon + f[:, None, :] + g[:, :, None])
 
 
 class _UnrolledPlan(torch.autograd.Function):
@@ -136,22 +166,27 @@ class _UnrolledPlan(torch.autograd.Function):
         cost, plan, *potentials = ctx.saved_tensors
         fs, gs = potentials[: len(potentials) // 2], potentials[len(potentials) // 2 :]
         kernel = cost / -ctx.epsilon
-        _, n, m = cost.shape
-        through_plan = grads[0] * plan
-        grad_kernel = through_plan.clone()
-        grad_f, grad_g = through_plan.sum(2), through_plan.sum(1)
+        _, m, n = cost.shape
+        grad_kernel = grads[0] * plan
+        grad_f, grad_g = grad_kernel.sum(1), grad_kernel.sum(2)
+        buffer = torch.empty_like(kernel)
         for k in reversed(range(len(fs))):
-            column = torch.exp(kernel + fs[k][:, :, None] + (gs[k] + math.log(m))[:, None, :])
-            flow = column * grad_g[:, None, :]
-            grad_kernel -= flow
-            grad_f = grad_f - flow.sum(2)
+            # g_k = log 1/M - LSE_n(kernel + f_k): its softmax over n is e^{kernel + f_k + g_k} M
+            _softmax_into(buffer, kernel, fs[k], gs[k] + math.log(m)).mul_(grad_g[:, :, None])
+            grad_kernel -= buffer
+            grad_f = grad_f - buffer.sum(1)
+            # f_k = log 1/N - LSE_m(kernel + g_{k-1}), likewise
             before = gs[k - 1] if k else torch.zeros_like(grad_g)
-            row = torch.exp(kernel + (fs[k] + math.log(n))[:, :, None] + before[:, None, :])
-            flow = row * grad_f[:, :, None]
-            grad_kernel -= flow
-            grad_g = -flow.sum(1)
+            _softmax_into(buffer, kernel, fs[k] + math.log(n), before).mul_(grad_f[:, None, :])
+            grad_kernel -= buffer
+            grad_g = -buffer.sum(2)
             grad_f = torch.zeros_like(grad_f)
         return grad_kernel / -ctx.epsilon, None, None, None
+
+
+def _softmax_into(buffer: Tensor, kernel: Tensor, f: Tensor, g: Tensor) -> Tensor:
+    torch.add(kernel, f[:, None, :], out=buffer)
+    return _exp_in_place(buffer.add_(g[:, :, None]))
 
 
 def _outer(x: Tensor) -> tuple[int, int]:

@@ -1,31 +1,14 @@
 """Language-image consistency: cross-entropy, manifold matching and optimal transport."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the field's name)
 
 from lico.data.loading import Batch
 from lico.methods.step import StepLoss, TrainingMethod
 
-
-class TextFeatures(NamedTuple):
-    """What the losses see of some classes' prompts.
-
-    Attributes:
-        tokens: projected to the locations of the feature maps.
-        matched: one row a class, for manifold matching.
-    """
-
-    tokens: Float[Tensor, "classes tokens locations"]
-    matched: Float[Tensor, "classes width"]
-
-
-Encode = Callable[[Int64[Tensor, " classes"], int], TextFeatures]
-ImageFeatures = Callable[[Tensor], Tensor]
 Match = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 Transport = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, int]]
 
@@ -52,7 +35,8 @@ class LanguageImageConsistency(TrainingMethod):
 
         Args:
             classifier: gives logits and feature maps.
-            text: (distinct classes, step) → TextFeatures; holds context, projection and encoder.
+            text: (distinct classes, step) → projected tokens [classes, tokens, locations] and
+                one row a class for manifold matching; holds context, projection and encoder.
             match: (image rows, class rows, row of each image, scale) → loss.
             transport: (feature maps, tokens) → loss, marginal error, iterations.
             alpha: weight of manifold matching.
@@ -76,18 +60,18 @@ class LanguageImageConsistency(TrainingMethod):
         cross_entropy = F.cross_entropy(logits, batch.labels)
         loss, scalars = cross_entropy, {"cross_entropy": cross_entropy.detach()}
         classes, rows = batch.labels.unique(return_inverse=True)
-        features: TextFeatures = self.text(classes, step)
+        tokens, matched = self.text(classes, step)
         maps = maps.flatten(2)
         if self.alpha:
             images = maps.mean(2) if self.pooled else maps.flatten(1)
-            matching = self.match(images, features.matched, rows, self.temperature.scale())
+            matching = self.match(images, matched, rows, self.temperature.scale())
             loss = loss + self.alpha * matching
             scalars |= {
                 "manifold_matching": matching.detach(),
                 "temperature": self.temperature.value.detach().clone(),
             }
         if self.beta:
-            transport, marginal_error, iterations = self.transport(maps, features.tokens[rows])
+            transport, marginal_error, iterations = self.transport(maps, tokens[rows])
             loss = loss + self.beta * transport
             scalars |= {
                 "optimal_transport": transport.detach(),

@@ -75,8 +75,6 @@ def _gallery_problems(evaluation: Evaluation) -> Iterator[str]:
         )
 
 
-def _shape(
-    place: str, values: np.ndarray[tuple[int, ...], np.dtype[np.generic]], shape: tuple[int, ...]
-) -> Iterator[str]:
+def _shape(place: str, values: np.ndarray, shape: tuple[int, ...]) -> Iterator[str]:
     if values.shape != shape:
         yield f"{place} has shape {values.shape}; it must be {shape}"

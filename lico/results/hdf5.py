@@ -81,7 +81,7 @@ def _nature(start: bytes) -> str:
     return "is cut short or no HDF5 file of this project"
 
 
-def write_array(parent: Node, name: str, values: np.ndarray[Any, Any]) -> None:
+def write_array(parent: Node, name: str, values: np.ndarray) -> None:
     """A data set; larger ones are compressed without loss."""
     options: dict[str, Any] = {}
     if values.nbytes >= _COMPRESS_FROM_BYTES:
@@ -104,7 +104,7 @@ def write_attributes(parent: Node, name: str, values: dict[str, Any]) -> None:
     parent.create_group(name).attrs.update(values)
 
 
-def read_array(parent: Node, name: str) -> np.ndarray[Any, Any]:
+def read_array(parent: Node, name: str) -> np.ndarray:
     """All of a data set."""
     return np.asarray(parent[name][()])
 

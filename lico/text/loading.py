@@ -1,5 +1,8 @@
 """Bring a frozen text encoder into memory: the embedded one, an open_clip tag, or a file."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,7 +38,7 @@ def load_text_encoder(settings: Text) -> TextEncoder:
             f"text.model={settings.model} is no open_clip model{suggestion(settings.model, models)}"
         )
     path = weights_file(settings)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _without_warnings():
         model = open_clip.create_model(settings.model, load_weights=False)
     known = _load_weights(model, path)
     tower = model if hasattr(model, "token_embedding") else model.get_submodule("text")
@@ -46,6 +49,18 @@ def load_text_encoder(settings: Text) -> TextEncoder:
             "model with CLIP's byte-pair tokenizer, such as ViT-B-32-quickgelu"
         )
     return TextEncoder(tower, tokenizer, known)
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """open_clip warns of random weights, which are replaced at once."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
 
 
 def weights_file(settings: Text, *, download: bool = True) -> Path:

@@ -67,5 +67,5 @@ def test_an_unfinished_study(tmp_path: Path) -> None:
 
 
 def test_an_unknown_table_is_named(tmp_path: Path) -> None:
-    with pytest.raises(AnalysisError, match="'table22' is not one of table1.*mean 'table2'"):
+    with pytest.raises(AnalysisError, match=r"'table22' is not one of table1.*mean 'table2'"):
         aggregate(tmp_path, ["table22"])

@@ -170,7 +170,7 @@ def test_missing_systems_stay_in_the_table(tmp_path: Path) -> None:
     assert [(row.system, row.missing) for row in table.rows] == [
         ("baseline", None),
         ("mm", None),
-        ("ot", "0 of 0 runs"),
+        ("ot", "not part of this study"),
         ("lico", "0 of 3 runs"),
     ]
     assert build(collect(tmp_path), "table2").rows[3].missing == "no run"

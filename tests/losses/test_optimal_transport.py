@@ -55,7 +55,7 @@ def test_converged_cost_is_within_a_fifth_of_a_percent_of_the_exact_one() -> Non
 
 def test_plan_is_pots_entropic_plan() -> None:
     cost = squared_distances(*features(1, 12, 4, 6))
-    fs, gs = sinkhorn(cost, 0.2, 3000, 0.0)
+    fs, gs = sinkhorn(cost.mT.contiguous(), 0.2, 3000, 0.0)
     plan = torch.exp(cost / -0.2 + fs[-1][:, :, None] + gs[-1][:, None, :])[0].numpy()
     expected = ot.sinkhorn(
         np.full(12, 1 / 12), np.full(4, 1 / 4), cost[0].numpy(), 0.2,

@@ -145,7 +145,7 @@ def _bad_config(file: Any) -> None:
         (_incomplete, "is not complete"),
         (_no_logits, "lacks a part"),
         (_no_maps, "lacks a part"),
-        (_short_labels, r"images/label has shape"),
+        (_short_labels, "label"),
         (_no_cost, "energy_kwh"),
         (_bad_config, "colour"),
     ],
