@@ -26,7 +26,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="Hydra overrides, such as method=lico training.epochs=5 seed=2"),
 ]
-Results = Annotated[Path, typer.Option(help="folder of all results")]
+Experiment = Annotated[str, typer.Argument(help="a name in configs/experiment, or a YAML file")]
 
 
 @app.command("run")
@@ -48,7 +48,7 @@ def run_command(overrides: Overrides = None) -> None:
 
 @app.command()
 def study(
-    experiment: Annotated[str, typer.Argument(help="a name in configs/experiment, or a file")],
+    experiment: Experiment,
     overrides: Overrides = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="runs at a time; the experiment's own by default")
@@ -68,30 +68,38 @@ def study(
 
 
 @app.command()
-def aggregate(experiment: str, results: Results = Path("results")) -> None:
-    """Gather the finished runs of an experiment into study.h5 and tables."""
+def aggregate(experiment: Experiment, overrides: Overrides = None) -> None:
+    """Gather the finished runs of an experiment into study.h5 and tables.
+
+    Give the overrides that the study was run with.
+    """
     from lico.study_command import aggregate_study  # noqa: PLC0415
 
-    console.print(f"wrote {aggregate_study(experiment, results)} and tables beside it")
+    console.print(f"wrote {aggregate_study(experiment, overrides or [])} and tables beside it")
 
 
 @app.command()
 def report(
-    experiment: str,
-    results: Results = Path("results"),
+    experiment: Experiment,
+    overrides: Overrides = None,
     open_report: Annotated[bool, typer.Option("--open", help="open the page")] = False,
 ) -> None:
-    """Write the HTML report of an experiment from its finished runs."""
+    """Write study.h5, the tables and the HTML page of an experiment from its finished runs.
+
+    Give the overrides that the study was run with.
+    """
     from lico.study_command import report_study  # noqa: PLC0415
 
-    page = report_study(experiment, results)
+    page = report_study(experiment, overrides or [])
     console.print(f"wrote {page}")
     if open_report:
         _open(page)
 
 
 @app.command()
-def doctor(results: Results = Path("results")) -> None:
+def doctor(
+    results: Annotated[Path, typer.Option(help="folder of all results")] = Path("results"),
+) -> None:
     """What this machine has and lacks for each experiment, and how to get it."""
     from lico.doctor import examine  # noqa: PLC0415
 

@@ -1,6 +1,6 @@
 """A finished classifier on all validation images: accuracy, maps, and how good the maps are."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -85,7 +85,7 @@ def evaluate(
     """
     if not len(data):
         raise ValueError(f"the validation split of {data.name} has no image")
-    collected = {method: _Collected() for method in settings.methods}
+    collected: dict[SaliencyMethod, _Collected] = {m: _Collected() for m in settings.methods}
     logits: list[Tensor] = []
     whole = len(data) * (1 + len(settings.methods))
     done = 0
@@ -220,7 +220,7 @@ def _batches(data: ImageData, settings: Saliency, device: torch.device) -> Itera
 
 
 @contextmanager
-def _evaluation_mode(module: nn.Module) -> Iterator[None]:
+def _evaluation_mode(module: nn.Module) -> Generator[None]:
     """Evaluation mode inside; every submodule's own mode and torch's randomness after."""
     modes = [(each, each.training) for each in module.modules()]
     with torch.random.fork_rng():

@@ -55,7 +55,7 @@ def run_study(
         outcome = run_all(missing, jobs or experiment.jobs or 1, progress.update, progress.end)
     if len(outcome.failed) == len(configs):
         raise StudyError(f"all {len(configs)} runs failed; the reasons are above")
-    page = _aggregate_and_report(Path(configs[0].runtime.results), name, experiment, configs)
+    page = _aggregate_and_report(name, experiment, configs)
     console.print(f"report: {page}")
     if outcome.failed:
         raise StudyError(
@@ -65,28 +65,26 @@ def run_study(
     return page
 
 
-def aggregate_study(name: str, results: Path) -> Path:
+def aggregate_study(name: str, overrides: list[str]) -> Path:
     """Write study.h5 and the tables of an experiment from its finished runs."""
     from lico.analysis.aggregate import aggregate  # noqa: PLC0415 (imports plotting libraries)
 
     experiment = load_experiment(name)
-    folder = _folder(name, results)
-    return aggregate(folder, experiment.tables, expected=expand(name, experiment, []))
+    configs = expand(name, experiment, overrides)
+    return aggregate(_folder(name, configs), experiment.tables, expected=configs)
 
 
-def report_study(name: str, results: Path) -> Path:
+def report_study(name: str, overrides: list[str]) -> Path:
     """Write study.h5, the tables and the page of an experiment from its finished runs."""
     experiment = load_experiment(name)
-    return _aggregate_and_report(results, name, experiment, expand(name, experiment, []))
+    return _aggregate_and_report(name, experiment, expand(name, experiment, overrides))
 
 
-def _aggregate_and_report(
-    results: Path, name: str, experiment: Experiment, expected: list[Config]
-) -> Path:
+def _aggregate_and_report(name: str, experiment: Experiment, expected: list[Config]) -> Path:
     from lico.analysis.aggregate import aggregate  # noqa: PLC0415 (imports plotting libraries)
     from lico.analysis.report import write_report  # noqa: PLC0415
 
-    folder = _folder(name, results)
+    folder = _folder(name, expected)
     aggregate(folder, experiment.tables, expected=expected)
     return write_report(
         folder,
@@ -97,8 +95,8 @@ def _aggregate_and_report(
     )
 
 
-def _folder(name: str, results: Path) -> Path:
-    folder = experiment_folder(results, Path(name).stem)
+def _folder(name: str, configs: list[Config]) -> Path:
+    folder = experiment_folder(configs[0].runtime.results, configs[0].experiment)
     if not any(folder.glob("runs/*.h5")):
         raise StudyError(f"{folder} has no finished run; start with: lico study {name}")
     return folder

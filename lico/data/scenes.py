@@ -1,7 +1,7 @@
 """The embedded data set: scenes drawn from a seed, with every truth about them known.
 
-Each picture shows one to four instances of one figure on plain ground, part of which is covered
-by a texture. In training the texture is that of the class with probability
+Each picture shows one to four bright instances of one figure on dark ground, part of which is
+covered by a texture. In training the texture is that of the class with probability
 `spurious_correlation`; in validation every texture is equally frequent in every class. So a
 classifier is tempted to look at the texture, and whether it does is measurable.
 """
@@ -23,9 +23,9 @@ from lico.randomness import generator
 CLASS_NAMES = list(SHAPES)
 TEXTURE_NAMES = list(TEXTURES)
 COLOURS: dict[str, tuple[int, int, int]] = {
-    "red": (200, 50, 45), "orange": (225, 130, 40), "yellow": (225, 205, 60),
-    "green": (60, 160, 70), "blue": (55, 90, 200), "purple": (140, 65, 170),
-    "pink": (230, 130, 170), "white": (235, 235, 235), "black": (35, 35, 35),
+    "red": (240, 80, 65), "orange": (250, 160, 60), "yellow": (245, 230, 90),
+    "green": (110, 225, 110), "pink": (250, 160, 200), "white": (245, 245, 245),
+    "cyan": (100, 225, 235),
 }  # fmt: skip
 COUNT_WORDS = ["a", "two", "three", "four"]
 TEMPLATES = [
@@ -57,8 +57,8 @@ class SceneData:
 
     name = "scenes"
     class_names = CLASS_NAMES
-    mean = (0.46, 0.46, 0.46)
-    std = (0.22, 0.22, 0.22)
+    mean = (0.32, 0.31, 0.27)
+    std = (0.26, 0.23, 0.19)
 
     def __init__(self, settings: config.Scenes, image_size: int, split: Split) -> None:
         """Choose a split.
@@ -150,8 +150,8 @@ def _texture(correlation: float, split: Split, index: int, random: np.random.Gen
 def _background(
     size: int, texture: int, random: np.random.Generator
 ) -> tuple[Int64[np.ndarray, "size size 3"], Bool[np.ndarray, "size size"]]:
-    """Plain noisy ground with a texture over the part beyond a random line."""
-    ground = random.integers(95, 156) + random.integers(-14, 15, 3)
+    """Dark noisy ground with a texture over the part beyond a random line."""
+    ground = random.integers(30, 61) + random.integers(-10, 11, 3)
     canvas = np.broadcast_to(ground, (size, size, 3)).astype(np.int64)
     cosine, sine = _rotation(random, full=True)
     offset = 0.02 + 0.2 * random.random()
@@ -164,7 +164,7 @@ def _background(
     dark = _jitter(TINTS[texture], random)
     canvas[region & pattern] = dark
     canvas[region & ~pattern] = (dark + 3 * ground) // 4
-    return canvas + random.integers(-10, 11, (size, size, 3)), region
+    return canvas + random.integers(-8, 9, (size, size, 3)), region
 
 
 @dataclass(frozen=True)
@@ -183,12 +183,12 @@ def _places(random: np.random.Generator) -> list[_Place]:
     draw = random.random()
     count = 1 if draw < 0.6 else 2 if draw < 0.8 else 3 if draw < 0.92 else 4
     if count == 1:
-        radius = 0.24 + 0.12 * random.random()
+        radius = 0.26 + 0.1 * random.random()
         x, y = (radius + (1 - 2 * radius) * random.random() for _ in range(2))
         return [_Place(x, y, radius, *_rotation(random))]
     places: list[_Place] = []
     for quarter in random.permutation(4)[:count]:
-        radius = 0.16 + 0.07 * random.random()
+        radius = 0.19 + 0.04 * random.random()
         x, y = (radius + (0.5 - 2 * radius) * random.random() for _ in range(2))
         left, top = int(quarter) % 2, int(quarter) // 2
         places.append(_Place(x + 0.5 * left, y + 0.5 * top, radius, *_rotation(random)))
@@ -196,11 +196,11 @@ def _places(random: np.random.Generator) -> list[_Place]:
 
 
 def _rotation(random: np.random.Generator, *, full: bool = False) -> tuple[float, float]:
-    """Cosine and sine of an angle up to 19 degrees to either side, or of any, by t = tan(θ/2).
+    """Cosine and sine of an angle up to 14 degrees to either side, or of any, by t = tan(θ/2).
 
     The rational form needs no function whose last bit depends on the machine.
     """
-    t = (2 * random.random() - 1) * (1 if full else 1 / 6)
+    t = (2 * random.random() - 1) * (1 if full else 1 / 8)
     cosine, sine = (1 - t * t) / (1 + t * t), 2 * t / (1 + t * t)
     if full and random.random() < 0.5:
         return -cosine, -sine

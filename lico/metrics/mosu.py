@@ -5,15 +5,17 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 
 def multi_object_saliency_uniformity(
-    saliency: Float[Tensor, "batch height width"], boxes: Sequence[Float[Tensor, "instances 4"]]
+    saliency: Float[Tensor, "batch height width"], boxes: Sequence[Float[Tensor, "_ 4"]]
 ) -> Float64[Tensor, " batch"]:
     """MOSU = D_KL(v_area ‖ v_saliency) over an image's instances, in nats.
 
     v_area[i] is box i's share of all boxes' areas, v_saliency[i] its share of the saliency in
-    them. A pixel that a box covers in part counts in part; boxes may overlap.
+    them. A pixel that a box covers in part counts in part, what lies beyond the image not at all;
+    boxes may overlap.
 
     Args:
         saliency: not negative, one map an image.
@@ -25,27 +27,24 @@ def multi_object_saliency_uniformity(
 
     Source: the reproduction study, eq. 3.
     """
-    return torch.stack(
-        [_one(each.double(), box.double()) for each, box in zip(saliency, boxes, strict=True)]
-    )
+    maps = saliency.double()
+    corners = pad_sequence([each.double() for each in boxes], batch_first=True).to(maps.device)
+    x_min, y_min, x_max, y_max = corners.unbind(2)
+    columns = _coverage(x_min, x_max, maps.shape[2])
+    rows = _coverage(y_min, y_max, maps.shape[1])
+    areas = rows.sum(2) * columns.sum(2)
+    inside = torch.einsum("bnh,bhw,bnw->bn", rows, maps, columns)
+    v_area = areas / areas.sum(1, keepdim=True)
+    v_saliency = inside / inside.sum(1, keepdim=True)
+    terms = torch.where(areas > 0, v_area * (v_area / v_saliency).log(), 0)
+    defined = ((areas > 0).sum(1) >= 2) & (inside.sum(1) > 0)
+    return torch.where(defined, terms.sum(1).clamp(min=0), torch.nan)
 
 
-def _one(saliency: Float64[Tensor, "height width"], boxes: Float64[Tensor, "n 4"]) -> Tensor:
-    height, width = saliency.shape
-    boxes = boxes.to(saliency.device)
-    columns = _coverage(boxes[:, 0], boxes[:, 2], width)
-    rows = _coverage(boxes[:, 1], boxes[:, 3], height)
-    areas = rows.sum(1) * columns.sum(1)
-    present = areas > 0
-    inside = torch.einsum("nh,hw,nw->n", rows, saliency, columns)[present]
-    if present.sum() < 2 or not inside.sum() > 0:
-        return saliency.new_tensor(torch.nan)
-    v_area, v_saliency = areas[present] / areas[present].sum(), inside / inside.sum()
-    return (v_area * (v_area / v_saliency).log()).sum()
-
-
-def _coverage(low: Tensor, high: Tensor, length: int) -> Float64[Tensor, "n length"]:
+def _coverage(
+    low: Float64[Tensor, "batch n"], high: Float64[Tensor, "batch n"], length: int
+) -> Float64[Tensor, "batch n length"]:
     """Share of each pixel of an axis that lies between low and high."""
     pixel = torch.arange(length, dtype=low.dtype, device=low.device)
-    overlap = torch.minimum(high[:, None], pixel + 1) - torch.maximum(low[:, None], pixel)
+    overlap = torch.minimum(high[..., None], pixel + 1) - torch.maximum(low[..., None], pixel)
     return overlap.clamp(0, 1)

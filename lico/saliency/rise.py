@@ -53,16 +53,16 @@ def rise_maps(
         targets: classes that the maps are for.
         masks: N masks between 0 and 1.
         keep_probability: p, with which a mask's cell is 1.
-        chunk: masked images that exist at a time.
+        chunk: masked images that exist at a time, or as many as there are images if that is more.
 
     Source: RISE (BMVC 2018), eq. 6.
     """
-    count = len(masks)
-    pairs = torch.arange(len(images) * count, device=images.device)
-    scores: list[Tensor] = []
-    for part in pairs.split(chunk):
-        image, mask = part.div(count, rounding_mode="floor"), part % count
-        answers = probability(images[image] * masks[mask][:, None])
-        scores.append(answers.gather(1, targets[image, None])[:, 0])
-    weights = torch.cat(scores).view(len(images), count)
-    return (weights @ masks.flatten(1)).view(-1, *masks.shape[1:]) / (count * keep_probability)
+    together = max(1, chunk // len(images))
+    answers: list[Tensor] = []
+    for part in masks.split(together):
+        masked = images * part[:, None, None]
+        answer = probability(masked.flatten(0, 1)).view(len(part), len(images), -1)
+        answers.append(answer.gather(2, targets[None, :, None].expand(len(part), -1, 1))[..., 0])
+    weights = torch.cat(answers)
+    summed = weights.T @ masks.flatten(1)
+    return summed.view(-1, *masks.shape[1:]) / (len(masks) * keep_probability)

@@ -1,7 +1,7 @@
 """Bring a frozen text encoder into memory: the embedded one, an open_clip tag, or a file."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -52,7 +52,7 @@ def load_text_encoder(settings: Text) -> TextEncoder:
 
 
 @contextmanager
-def _without_warnings() -> Iterator[None]:
+def _without_warnings() -> Generator[None]:
     """open_clip warns of random weights, which are replaced at once."""
     root = logging.getLogger()
     level = root.level
@@ -116,7 +116,7 @@ def _load_weights(model: nn.Module, path: Path) -> Tensor:
     A file made elsewhere may hold anything, so whatever its reading raises is the user's to see.
     """
     try:
-        state: dict[str, Tensor] = load_state_dict(str(path))
+        state = cast("dict[str, Tensor]", load_state_dict(str(path)))
         if "token_ids" not in state:
             load_checkpoint(cast("Any", model), str(path))
             return torch.ones(_vocabulary(model), dtype=torch.bool)

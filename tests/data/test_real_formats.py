@@ -31,7 +31,7 @@ def write_cifar(root: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     (folder / "meta").write_bytes(pickle.dumps({"fine_label_names": NAMES}))
     sums = {
         n: hashlib.md5((folder / n).read_bytes()).hexdigest() for n in ("train", "test", "meta")
-    }  # noqa: S324 (the archive's own)
+    }
     monkeypatch.setattr(CIFAR100, "train_list", [["train", sums["train"]]])
     monkeypatch.setattr(CIFAR100, "test_list", [["test", sums["test"]]])
     monkeypatch.setattr(CIFAR100, "meta", {**CIFAR100.meta, "md5": sums["meta"]})

@@ -127,7 +127,7 @@ def test_a_killed_writer_leaves_no_half_file_that_counts(tmp_path: Path) -> None
     for moment in range(12):
         folder = tmp_path / str(moment)
         folder.mkdir()
-        process = subprocess.Popen(  # noqa: S603 (our own interpreter)
+        process = subprocess.Popen(
             [sys.executable, "-c", _WRITE_FOREVER, str(folder)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
