@@ -1,23 +1,23 @@
 """A finished classifier on all validation images: accuracy, maps, and how good the maps are."""
 
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from jaxtyping import Float, Int64
+from torch import Tensor
 
 from lico.config import Saliency, SaliencyMethod
 from lico.data.augment import CropFlip, apply_crop_flip, view_crop_flip
 from lico.data.sample import ImageData, Sample
 from lico.metrics.accuracy import top_k_correct
 from lico.metrics.insertion_deletion import (
+    Trial,
     area_under_curve,
-    deletion_curve,
     fractions,
-    insertion_curve,
+    insertion_deletion_curves,
+    prepare_trial,
 )
 from lico.metrics.mosu import multi_object_saliency_uniformity
 from lico.metrics.sch import segmentation_content_heatmap, spurious_share
@@ -25,6 +25,7 @@ from lico.metrics.ses import saliency_equivariance_similarity
 from lico.models.classifier import Classifier
 from lico.results.format import Evaluation, SaliencyRecord
 from lico.saliency.cam import class_activation_maps
+from lico.saliency.frozen import frozen_copy
 from lico.saliency.rise import random_masks, rise_maps
 from lico.saliency.scale import enlarge, scale_to_unit
 
@@ -34,13 +35,13 @@ STEP_ROWS = 8  # insertion and deletion change so many rows' worth of pixels a s
 
 @dataclass(frozen=True)
 class _Batch:
-    """Validation images and everything that is known of them."""
+    """Validation images, their transformed views, and everything that is known of them."""
 
-    indices: list[int]
     samples: list[Sample]
     images: Float[Tensor, "batch 3 size size"]
-    targets: Tensor
+    targets: Int64[Tensor, " batch"]
     crops: list[CropFlip]
+    views: Float[Tensor, "batch 3 size size"]
 
 
 @dataclass
@@ -51,12 +52,12 @@ class _Collected:
     scores: dict[str, list[Tensor]] = field(default_factory=dict[str, list[Tensor]])
     curves: dict[str, list[Tensor]] = field(default_factory=dict[str, list[Tensor]])
 
-    def record(self, shares: np.ndarray) -> SaliencyRecord:
+    def record(self, shares: Tensor) -> SaliencyRecord:
         return SaliencyRecord(
             maps=torch.cat(self.maps).cpu().numpy(),
             scores={k: torch.cat(v).double().cpu().numpy() for k, v in self.scores.items()},
             curves={k: torch.cat(v).cpu().numpy() for k, v in self.curves.items()},
-            fractions=shares,
+            fractions=shares.numpy(),
         )
 
 
@@ -70,12 +71,13 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate on every image; the classifier is left exactly as it was found.
 
-    Maps are for the true class. Transformations for SES depend on the settings' seed and the
-    image alone, so that models are compared on the same ones.
+    All is measured on a frozen copy in evaluation mode. Maps are for the true class.
+    Transformations for SES depend on the settings' seed and the image alone, so that models are
+    compared on the same ones.
 
     Args:
         classifier: on `device`.
-        data: the validation split, all images of one size.
+        data: the validation split, all images square and of one size.
         settings: which maps, how many at a time, and their seed.
         device: where the classifier is.
         on_progress: called with (units done, units in all).
@@ -89,14 +91,15 @@ def evaluate(
     logits: list[Tensor] = []
     whole = len(data) * (1 + len(settings.methods))
     done = 0
-    with _evaluation_mode(classifier), torch.no_grad():
+    with torch.no_grad():
         scorer = _Scorer(classifier, settings, device)
         for batch in _batches(data, settings, device):
             logits.append(scorer.logits(batch))
-            done += len(batch.indices)
+            trial = scorer.trial(batch, logits[-1])
+            done += len(batch.samples)
             for method, kept in collected.items():
-                scorer.score(method, batch, kept)
-                done += len(batch.indices)
+                scorer.score(method, batch, trial, kept)
+                done += len(batch.samples)
                 if on_progress:
                     on_progress(done, whole)
     return _evaluation(data, settings, torch.cat(logits).cpu(), collected)
@@ -106,8 +109,8 @@ class _Scorer:
     """One classifier's maps and scores, a batch at a time."""
 
     def __init__(self, classifier: Classifier, settings: Saliency, device: torch.device) -> None:
-        self.backbone = classifier.backbone
-        self.layer = classifier.layer
+        frozen = Classifier(frozen_copy(classifier.backbone))
+        self.backbone, self.layer = frozen.backbone, frozen.layer
         self.settings = settings
         self.device = device
         self._masks: Tensor | None = None
@@ -118,74 +121,69 @@ class _Scorer:
             raise ValueError("the classifier's logits are not finite; its training has diverged")
         return logits
 
-    def score(self, method: SaliencyMethod, batch: _Batch, kept: _Collected) -> None:
+    def trial(self, batch: _Batch, logits: Tensor) -> Trial:
+        return prepare_trial(self._probability, batch.images, batch.targets, logits.softmax(1))
+
+    def score(self, method: SaliencyMethod, batch: _Batch, trial: Trial, kept: _Collected) -> None:
         """Add maps, scores and curves of one method on one batch."""
         native = self._maps(method, batch.images, batch.targets)
         size = batch.images.shape[-1]
         maps = enlarge(native, size)
-        kept.maps.append(native)
-        for name, curve in self._curves(maps, batch).items():
-            kept.curves.setdefault(name, []).append(curve)
-            shares = fractions(size * size, STEP_ROWS * size)
-            area = area_under_curve(curve, shares)
-            area[maps.flatten(1).amax(1) == 0] = torch.nan
-            kept.scores.setdefault(name, []).append(area)
-        areas = kept.scores
-        areas.setdefault("combined", []).append(areas["insertion"][-1] - areas["deletion"][-1])
-        areas.setdefault("ses", []).append(self._ses(method, maps, batch))
-        for name, values in _shares(maps, batch.samples).items():
-            areas.setdefault(name, []).append(values)
-
-    def _maps(self, method: SaliencyMethod, images: Tensor, targets: Tensor) -> Tensor:
-        if method == "rise":
-            return scale_to_unit(self._rise(images, targets))
-        raw = class_activation_maps(
-            method, self.backbone, self.layer, images, targets, chunk=self.settings.batch_size
-        )
-        return scale_to_unit(raw)
-
-    def _rise(self, images: Tensor, targets: Tensor) -> Tensor:
-        rise = self.settings.rise
-        if self._masks is None:
-            masks = random_masks(rise, images.shape[-1], self.settings.seed)
-            self._masks = masks.to(self.device)
-        return rise_maps(
+        insertion, deletion = insertion_deletion_curves(
             self._probability,
-            images,
-            targets,
-            self._masks,
-            rise.keep_probability,
+            trial,
+            maps,
+            pixels_per_step=STEP_ROWS * size,
             chunk=self.settings.batch_size,
         )
-
-    def _curves(self, maps: Tensor, batch: _Batch) -> dict[str, Tensor]:
-        pixels, chunk = STEP_ROWS * batch.images.shape[-1], self.settings.batch_size
-        return {
-            name: curve(
-                self._probability,
-                batch.images,
-                maps,
-                batch.targets,
-                pixels_per_step=pixels,
-                chunk=chunk,
-            )
-            for name, curve in (("insertion", insertion_curve), ("deletion", deletion_curve))
+        areas = [area_under_curve(x, _shares_changed(size)) for x in (insertion, deletion)]
+        scores = {
+            "insertion": areas[0],
+            "deletion": areas[1],
+            "combined": areas[0] - areas[1],
+            "ses": self._ses(method, maps, batch),
+            **_shares(maps, batch.samples),
         }
+        kept.maps.append(native)
+        for name, values in scores.items():
+            kept.scores.setdefault(name, []).append(values)
+        for name, curve in (("insertion", insertion), ("deletion", deletion)):
+            kept.curves.setdefault(name, []).append(curve)
+
+    def _maps(self, method: SaliencyMethod, images: Tensor, targets: Tensor) -> Tensor:
+        chunk = self.settings.batch_size
+        if method == "rise":
+            keep, masks = self.settings.rise.keep_probability, self._rise_masks(images.shape[-1])
+            raw = rise_maps(self._probability, images, targets, masks, keep, chunk=chunk)
+        else:
+            raw = class_activation_maps(
+                method, self.backbone, self.layer, images, targets, chunk=chunk
+            )
+        return scale_to_unit(raw)
+
+    def _rise_masks(self, size: int) -> Tensor:
+        if self._masks is None:
+            masks = random_masks(self.settings.rise, size, self.settings.seed)
+            self._masks = masks.to(self.device)
+        return self._masks
 
     def _ses(self, method: SaliencyMethod, maps: Tensor, batch: _Batch) -> Tensor:
-        size = batch.images.shape[-1]
-        views = _transformed(batch.images, batch.crops, size)
-        of_views = enlarge(self._maps(method, views, batch.targets), size)
-        moved = _transformed(maps[:, None], batch.crops, size)[:, 0]
+        of_views = enlarge(self._maps(method, batch.views, batch.targets), maps.shape[-1])
+        moved = _transformed(maps[:, None], batch.crops)[:, 0]
         return saliency_equivariance_similarity(moved, of_views)
 
     def _probability(self, images: Tensor) -> Tensor:
-        return self.backbone(images.contiguous(memory_format=torch.channels_last)).softmax(1)
+        return self.backbone(images).softmax(1)
 
 
-def _transformed(images: Tensor, crops: list[CropFlip], size: int) -> Tensor:
-    views = [apply_crop_flip(x, crop, size) for x, crop in zip(images, crops, strict=True)]
-    return torch.stack(views).contiguous(memory_format=torch.channels_last)
+def _shares_changed(size: int) -> Tensor:
+    return fractions(size * size, STEP_ROWS * size)
+
+
+def _transformed(images: Tensor, crops: list[CropFlip]) -> Tensor:
+    size = images.shape[-1]
+    pairs = zip(images, crops, strict=True)
+    return torch.stack([apply_crop_flip(image, crop, size) for image, crop in pairs])
 
 
 def _shares(maps: Tensor, samples: list[Sample]) -> dict[str, Tensor]:
@@ -204,32 +202,21 @@ def _shares(maps: Tensor, samples: list[Sample]) -> dict[str, Tensor]:
 def _batches(data: ImageData, settings: Saliency, device: torch.device) -> Iterator[_Batch]:
     mean, std = (torch.tensor(x, device=device)[:, None, None] for x in (data.mean, data.std))
     for start in range(0, len(data), settings.batch_size):
-        indices = list(range(start, min(start + settings.batch_size, len(data))))
+        indices = range(start, min(start + settings.batch_size, len(data)))
         samples = [data[index] for index in indices]
-        pixels = torch.stack([s.image for s in samples]).to(
-            device, memory_format=torch.channels_last
-        )
-        size = pixels.shape[-1]
+        pixels = torch.stack([sample.image for sample in samples]).to(device)
+        images = (pixels.float() / 255 - mean) / std
+        size = images.shape[-1]
+        crops = [
+            view_crop_flip(size, SES_SCALE, settings.seed, 0, index, view=2) for index in indices
+        ]
         yield _Batch(
-            indices,
             samples,
-            (pixels.float() / 255 - mean) / std,
-            torch.tensor([s.label for s in samples], device=device),
-            [view_crop_flip(size, SES_SCALE, settings.seed, 0, index, view=2) for index in indices],
+            images,
+            torch.tensor([sample.label for sample in samples], device=device),
+            crops,
+            _transformed(images, crops),
         )
-
-
-@contextmanager
-def _evaluation_mode(module: nn.Module) -> Generator[None]:
-    """Evaluation mode inside; every submodule's own mode and torch's randomness after."""
-    modes = [(each, each.training) for each in module.modules()]
-    with torch.random.fork_rng():
-        try:
-            module.eval()
-            yield
-        finally:
-            for each, training in modes:
-                each.training = training
 
 
 def _evaluation(
@@ -240,7 +227,7 @@ def _evaluation(
 ) -> Evaluation:
     labels = data.labels
     size = data[0].image.shape[-1]
-    shares = fractions(size * size, STEP_ROWS * size).numpy()
+    shares = _shares_changed(size)
     chosen = gallery_indices(labels, settings.gallery_images)
     samples = [data[index] for index in chosen]
     masks = [s.mask.numpy() for s in samples if s.mask is not None]

@@ -1,7 +1,7 @@
 """Class activation maps of the last convolutional stage, by torchcam."""
 
+from collections.abc import Generator
 from contextlib import contextmanager
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -92,7 +92,7 @@ _GRADIENT_METHODS: dict[str, type[Any]] = {
 
 
 @contextmanager
-def _differentiable(layer: nn.Module) -> Iterator[None]:
+def _differentiable(layer: nn.Module) -> Generator[None]:
     """Begin the graph at the layer's output, so that nothing before it is kept if it is frozen."""
 
     def watch(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:

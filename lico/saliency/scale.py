@@ -24,4 +24,4 @@ def enlarge(
     """Bilinear, half-pixel centres, to size × size; a map of that size is left as it is."""
     if maps.shape[1:] == (size, size):
         return maps
-    return F.interpolate(maps[:, None], size=(size, size), mode="bilinear")[:, 0]
+    return F.interpolate(maps[None], size=(size, size), mode="bilinear")[0]

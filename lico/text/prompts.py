@@ -55,7 +55,8 @@ class Prompts(nn.Module):
             classes: class indices, each once.
             order: a permutation of the context vectors, the same for all classes.
         """
-        return self._outputs(self.context if order is None else self.context[:, order], classes)
+        context = self.context if order is None else self.context[:, order]
+        return self._encode(context[None], classes)[0]
 
     def rolled(self, classes: Int64[Tensor, " classes"]) -> Float[Tensor, "classes copies output"]:
         """EOT outputs of prompts whose context vectors are rolled by 0, 1, 2 … elements.
@@ -65,9 +66,9 @@ class Prompts(nn.Module):
 
         Source: the LICO authors' written response of 2024 (docs/method.md).
         """
-        length = self.settings.context_length
-        copies = [torch.roll(self.context, i, dims=-1) for i in range(length)]
-        return torch.stack([self.eot(self._outputs(c, classes), classes) for c in copies], dim=1)
+        copies = [torch.roll(self.context, i, -1) for i in range(self.settings.context_length)]
+        outputs = self._encode(torch.stack(copies), classes)
+        return torch.stack([self.eot(each, classes) for each in outputs], dim=1)
 
     def eot(
         self, outputs: Float[Tensor, "classes tokens output"], classes: Int64[Tensor, " classes"]
@@ -76,34 +77,41 @@ class Prompts(nn.Module):
         index = self.settings.context_length + self.lengths[classes]
         return outputs[torch.arange(len(classes), device=index.device), index]
 
-    def _outputs(self, context: Tensor, classes: Tensor) -> Tensor:
+    def _encode(
+        self,
+        contexts: Float[Tensor, "copies owners context width"],
+        classes: Int64[Tensor, " classes"],
+    ) -> Float[Tensor, "copies classes tokens output"]:
         if not self.settings.class_specific and self.settings.label_position == "end":
-            return self._shared_beginning(context, classes)
-        return self._whole_prompts(context, classes)
+            return self._shared_beginning(contexts[:, 0], classes)
+        return self._whole_prompts(contexts, classes)
 
-    def _shared_beginning(self, context: Tensor, classes: Tensor) -> Tensor:
+    def _shared_beginning(self, contexts: Tensor, classes: Tensor) -> Tensor:
         """SOS and context once, then the endings of all classes, blind to each other."""
-        endings = self.endings[classes]
+        copies, endings = len(contexts), self.endings[classes]
         count, length, _ = endings.shape
         begin = 1 + self.settings.context_length
-        packed = torch.cat([self.start, context[0], endings.flatten(0, 1)])[None]
+        start = self.start.expand(copies, 1, -1)
+        behind = endings.flatten(0, 1).expand(copies, -1, -1)
+        packed = torch.cat([start, contexts, behind], dim=1)
         positions, visible = _packed_layout(begin, count, length, packed.device)
-        out = self.encoder(packed, positions, visible)[0]
-        beginning = out[1:begin].expand(count, -1, -1)
-        return torch.cat([beginning, out[begin:].unflatten(0, (count, length))], dim=1)
+        out = self.encoder(packed, positions, visible)
+        beginning = out[:, None, 1:begin].expand(-1, count, -1, -1)
+        return torch.cat([beginning, out[:, begin:].unflatten(1, (count, length))], dim=2)
 
-    def _whole_prompts(self, context: Tensor, classes: Tensor) -> Tensor:
+    def _whole_prompts(self, contexts: Tensor, classes: Tensor) -> Tensor:
         """Each class's prompt in full, cut behind the last token that is read."""
-        count = len(classes)
-        contexts = (
-            context[classes] if self.settings.class_specific else context.expand(count, -1, -1)
-        )
-        start, endings = self.start.expand(count, 1, -1), self.endings[classes]
-        sequence = torch.cat([start, contexts, endings], dim=1)
+        copies, count = len(contexts), len(classes)
+        own = contexts[:, classes] if self.settings.class_specific else contexts
+        own = own.expand(-1, count, -1, -1).flatten(0, 1)
+        start = self.start.expand(copies * count, 1, -1)
+        endings = self.endings[classes].repeat(copies, 1, 1)
+        sequence = torch.cat([start, own, endings], dim=1)
         if self.settings.label_position == "front":
-            order = _label_first(self.lengths[classes], contexts.shape[1], sequence.shape[1])
+            lengths = self.lengths[classes].repeat(copies)
+            order = _label_first(lengths, own.shape[1], sequence.shape[1])
             sequence = sequence.gather(1, order[:, :, None].expand_as(sequence))
-        return self.encoder(sequence)[:, 1:]
+        return self.encoder(sequence)[:, 1:].unflatten(0, (copies, count))
 
 
 def _packed_layout(

@@ -18,9 +18,9 @@ from lico.data.shapes import SHAPES, plural
 
 DEFAULT = config.Scenes()
 CHECKSUMS = {
-    ("train", 64): "93f7a123cbefbcaac87fc4d8ad0177a467f533fa8c85dbc49b9b6f875b19a0e8",
-    ("val", 64): "1ae5b1b17b62f9610b9514b5e78dedb8860f2250bd85496f50cee5df5d98bb57",
-    ("train", 33): "161541076603a96546df25ff936a5ed40db28fb5883d0c653c72fc5299e26472",
+    ("train", 64): "4430312de5b7c90b74571e7cccf591bbb2ae786c10790ac10d0438ad8fb7a8f9",
+    ("val", 64): "aa0b1ee0e587208518d291fe16fa7f09d51d024dcb0c8e142c9dcf61184a3bcb",
+    ("train", 33): "3d92e1be41f0678e3a90fb539528374739ceee87a56423cf6ac839aedfedf50d",
 }
 
 
