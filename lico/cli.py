@@ -149,7 +149,7 @@ def known_errors() -> tuple[type[Exception], ...]:
     """The errors that are the user's to mend; their messages say how."""
     from lico.compose import ConfigError  # noqa: PLC0415
     from lico.data.missing import DataMissingError  # noqa: PLC0415
-    from lico.results.errors import ResultsError  # noqa: PLC0415
+    from lico.errors import ResultsError  # noqa: PLC0415
     from lico.study_command import StudyError  # noqa: PLC0415
 
     found: list[type[Exception]] = [ConfigError, DataMissingError, ResultsError, StudyError]

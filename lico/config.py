@@ -30,7 +30,7 @@ class Scenes(Section):
     val_images: PositiveInt = 240
     seed: int = Field(default=0, ge=0)
     spurious_correlation: float = Field(
-        default=0.8, ge=0, le=1, description="P(texture is that of the class) in training pictures"
+        default=0.85, ge=0, le=1, description="P(texture is that of the class) in training pictures"
     )
 
 

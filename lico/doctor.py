@@ -11,7 +11,7 @@ from rich.table import Table
 from lico.config import Config
 from lico.data.missing import DataMissingError
 from lico.data.registry import load_data
-from lico.results.errors import ResultsError
+from lico.errors import ResultsError
 from lico.results.layout import require_writable
 from lico.study import expand, experiment_names, load_experiment
 from lico.text.loading import TextWeightsError, weights_file

@@ -10,6 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from safetensors.torch import save
 
+from lico.atomic import write_atomically
 from lico.build import build_method
 from lico.config import Config, Runtime
 from lico.data.loading import BatchLoader
@@ -19,7 +20,6 @@ from lico.evaluate import evaluate
 from lico.models.classifier import Classifier, build_classifier
 from lico.provenance import device_name, provenance
 from lico.randomness import be_deterministic, seed_globally
-from lico.results.atomic import write_atomically
 from lico.results.format import Cost, RunRecord
 from lico.results.layout import (
     checkpoint_file,

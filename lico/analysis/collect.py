@@ -13,7 +13,7 @@ from lico.analysis.summary import (
     system_of_config,
 )
 from lico.config import Config
-from lico.results.errors import ResultsError
+from lico.errors import ResultsError
 from lico.results.reader import read_run
 
 

@@ -16,8 +16,8 @@ from lico.analysis.panels import perturbation_panels, spurious_panel, training_p
 from lico.analysis.summary import Place, RunSummary
 from lico.analysis.systems import in_order, system_of
 from lico.analysis.tables import SALIENCY_LABELS, build_tables
+from lico.atomic import write_atomically
 from lico.config import Config
-from lico.results.atomic import write_atomically
 
 _TEMPLATES = Path(__file__).with_name("templates")
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from lico.analysis.collect import Study
-from lico.results.atomic import write_atomically
+from lico.atomic import write_atomically
 from lico.results.hdf5 import Node, sealed, write_array, write_strings
 
 FORMAT = "lico-study"

@@ -10,7 +10,7 @@ from lico.analysis import numbers
 from lico.analysis.measures import Measure
 from lico.analysis.systems import system_of
 from lico.analysis.table import Cell, Row, Table
-from lico.results.atomic import write_atomically
+from lico.atomic import write_atomically
 
 ALL_RUNS = "all"  # in the CSV's column for the system
 

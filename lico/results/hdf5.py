@@ -15,7 +15,7 @@ from typing import Any
 import h5py as _untyped  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
 
-from lico.results.errors import ResultsError
+from lico.errors import ResultsError
 
 Node = Any  # an h5py file, group or data set
 

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from lico.config import Config
-from lico.results.errors import ResultsError
+from lico.errors import ResultsError
 
 
 def experiment_folder(results: str | Path, experiment: str) -> Path:

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from lico.config import Config
+from lico.errors import ResultsError
 from lico.results.consistency import inconsistency
-from lico.results.errors import ResultsError
 from lico.results.format import FORMAT, VERSION, Cost, Evaluation, RunRecord, SaliencyRecord
 from lico.results.hdf5 import (
     Node,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lico.results.atomic import write_atomically
+from lico.atomic import write_atomically
+from lico.errors import ResultsError
 from lico.results.consistency import inconsistency
-from lico.results.errors import ResultsError
 from lico.results.format import FORMAT, VERSION, Evaluation, RunRecord, SaliencyRecord
 from lico.results.hdf5 import (
     Node,

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, cast
 
 import open_clip
@@ -19,6 +20,13 @@ from lico.text.encoder import TextEncoder
 from lico.text.token_rows import expand
 
 EMBEDDED = Path(__file__).with_name("embedded") / "scenes-clip"
+
+
+# What open_clip, torch and safetensors raise on files that are not what they should be.
+_UNREADABLE = (
+    OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, EOFError,
+    UnpicklingError, SafetensorError, AssertionError,
+)  # fmt: skip
 
 
 class TextWeightsError(Exception):
@@ -123,10 +131,10 @@ def _load_weights(model: nn.Module, path: Path) -> Tensor:
         known = torch.zeros(_vocabulary(model), dtype=torch.bool)
         known[state["token_ids"]] = True
         model.load_state_dict(expand(state, _vocabulary(model)))
-    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError, EOFError) as error:
+    except _UNREADABLE as error:
         raise TextWeightsError(
             f"the text weights {path} cannot be read as {type(model).__name__} weights "
-            f"({error.__class__.__name__}: {str(error)[:300]}); give a safetensors or PyTorch "
+            f"({error.__class__.__name__}: {str(error)[:200]}); give a safetensors or PyTorch "
             "state dict of the open_clip model named by text.model"
         ) from error
     else:

@@ -1,8 +1,7 @@
 """What a run needs to go on where it was, written so that a half-written file is never seen."""
 
-import os
-import tempfile
 from dataclasses import asdict, dataclass, field
+from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from lico.atomic import write_atomically
 
 
 @dataclass
@@ -47,16 +48,9 @@ def save_checkpoint(path: Path, module: nn.Module, optimizer: Optimizer, done: P
         "progress": asdict(done),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    content = BytesIO()
+    torch.save(state, content)
+    write_atomically(path, content.getvalue())
 
 
 def load_checkpoint(path: Path, module: nn.Module, optimizer: Optimizer) -> Progress | None:

@@ -11,9 +11,10 @@ from typing import NoReturn
 
 import pytest
 
-from lico.results import atomic, hdf5, writer
-from lico.results.atomic import write_atomically
-from lico.results.errors import ResultsError
+from lico.atomic import write_atomically
+from lico.errors import ResultsError
+from lico import atomic
+from lico.results import hdf5, writer
 from lico.results.reader import check_run
 from lico.results.writer import write_run
 from tests.analysis.synthetic import config_of, record_of

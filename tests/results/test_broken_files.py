@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lico.errors import ResultsError
 from lico.results import hdf5
-from lico.results.errors import ResultsError
 from lico.results.reader import check_run, is_finished, read_run
 from lico.results.writer import write_run
 from tests.analysis.synthetic import config_of, record_of

@@ -9,7 +9,7 @@ import h5py  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
 import pytest
 
-from lico.results.errors import ResultsError
+from lico.errors import ResultsError
 from lico.results.format import RunRecord
 from lico.results.hdf5 import SEAL_BYTES
 from lico.results.reader import check_run, is_finished, read_run

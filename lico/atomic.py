@@ -6,7 +6,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from lico.results.errors import ResultsError
+from lico.errors import ResultsError
 
 _REMEDIES = {
     errno.ENOSPC: "free some space there, or choose another folder with runtime.results=FOLDER",
