@@ -20,6 +20,7 @@ app = typer.Typer(
     "accurate? Train, evaluate, aggregate and report.",
 )
 console = Console()
+INTERRUPTED = 130  # what typer makes of Ctrl-C, too
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 Overrides = Annotated[
@@ -115,9 +116,7 @@ def data(
     from lico.data_command import FETCHERS  # noqa: PLC0415
 
     if name not in FETCHERS:
-        raise typer.BadParameter(
-            f"{name} is not one of {', '.join(FETCHERS)}{suggestion(name, FETCHERS)}"
-        )
+        raise ValueError(f"{name} is not one of {', '.join(FETCHERS)}{suggestion(name, FETCHERS)}")
     console.print(FETCHERS[name](root))
 
 
@@ -166,9 +165,11 @@ def main() -> None:
     """Run the command line; a known error becomes one sentence and exit status 1."""
     try:
         app()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != INTERRUPTED:
+            raise
         errors.print("interrupted; the same command goes on from here", style="yellow")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         if isinstance(error, (*known_errors(), ValueError)):
             errors.print(f"error: {error}", style="red", markup=False)

@@ -35,5 +35,5 @@ def frozen_copy(network: nn.Module) -> nn.Module:
         if isinstance(convolution, nn.Conv2d) and isinstance(normalisation, nn.BatchNorm2d):
             folded = fuse_conv_bn_eval(convolution, normalisation)
             copy.set_submodule(str(before.target), folded.requires_grad_(requires_grad=False))
-            copy.set_submodule(str(call.target), nn.Identity())
+            copy.set_submodule(str(call.target), nn.Identity().eval())
     return copy.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

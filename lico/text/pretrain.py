@@ -1,10 +1,7 @@
 """Pre-training of the embedded text encoder: CLIP's contrast of the scenes with their captions."""
 
 import math
-import os
-import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -19,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (torch's own name)
 
 from lico import config
+from lico.atomic import write_atomically
 from lico.data.scenes import SceneData
 from lico.randomness import be_deterministic, generator, torch_generator
 from lico.text.loading import TextWeightsError
@@ -96,7 +94,8 @@ def pretrain(
         `megabytes` of the file.
 
     Raises:
-        TextWeightsError: if `out` cannot be written.
+        TextWeightsError: if the folder of `out` does not exist.
+        ResultsError: if `out` cannot be written.
         ValueError: if the loss is not finite.
     """
     if not out.parent.is_dir():
@@ -109,7 +108,7 @@ def pretrain(
     finally:
         torch.set_num_threads(threads)
     content = save({name: value.contiguous() for name, value in model.state().items()})
-    _write(out, content)
+    write_atomically(out, content)
     return {
         "loss": loss,
         "zero_shot_accuracy": accuracy,
@@ -126,7 +125,8 @@ def run_pretraining(out: Path, check_only: bool) -> None:
         check_only: evaluate and change nothing.
 
     Raises:
-        TextWeightsError: if the file cannot be written or read.
+        TextWeightsError: if the file cannot be read, or its folder does not exist.
+        ResultsError: if it cannot be written.
     """
     console = Console(highlight=False)
     if check_only:
@@ -233,22 +233,3 @@ def _rate(step: int, settings: Pretraining) -> float:
     if step < warm:
         return (step + 1) / warm
     return (1 + math.cos(math.pi * (step - warm) / max(1, settings.steps - warm))) / 2
-
-
-def _write(out: Path, content: bytes) -> None:
-    """The file appears whole or not at all."""
-    temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(out)
-    except OSError as error:
-        raise TextWeightsError(
-            f"cannot write {out}: {error.strerror or error}; free space there or choose another "
-            "--out"
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)

@@ -11,9 +11,9 @@ from typing import NoReturn
 
 import pytest
 
+from lico import atomic
 from lico.atomic import write_atomically
 from lico.errors import ResultsError
-from lico import atomic
 from lico.results import hdf5, writer
 from lico.results.reader import check_run
 from lico.results.writer import write_run

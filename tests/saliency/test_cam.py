@@ -66,7 +66,7 @@ def test_scorecam_equals_its_equation_whatever_the_chunk(chunk: int) -> None:
     maps = maps_of(network, layer, images)
     for i, each in enumerate(found):
         expected = literal.scorecam(
-            maps[i], images[i], lambda image: network(image[None])[0], int(targets[i])
+            maps[i], images[i], lambda image: network(image[None])[0].detach(), int(targets[i])
         )
         torch.testing.assert_close(each, expected, rtol=1e-6, atol=1e-8)
 
