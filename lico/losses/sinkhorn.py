@@ -22,7 +22,6 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 (the field's name)
 
 LARGEST_DRIFT = 15.0  # a and b stay within e^±15
 LONGEST_BLOCK = 32  # steps between two looks at the convergence
@@ -208,4 +207,4 @@ def _kernel(first: Tensor, f: Tensor, g: Tensor) -> Tensor:
 def _exp(x: Tensor) -> Tensor:
     """exp in place of numbers that are at most about 0, with what is negligible set to zero."""
     lowest = LOWEST_EXPONENT[x.dtype]
-    return F.threshold_(x.clamp_min_(lowest).exp_(), 1.001 * math.exp(lowest), 0.0)
+    return torch.threshold_(x.clamp_min_(lowest).exp_(), 1.001 * math.exp(lowest), 0.0)
