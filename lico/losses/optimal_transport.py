@@ -67,7 +67,7 @@ def optimal_transport(
         if gradient == "unrolled":
             plan: Tensor = UnrolledPlan.apply(cost, iterates, epsilon)  # pyright: ignore[reportAssignmentType]
         else:
-            plan = iterates.plan()
+            plan = iterates.plan().to(cost.dtype)
         total = (plan * cost).sum((1, 2)).mean()
         channels = plan.detach().sum(1)
         error = (channels - 1 / channels.shape[1]).abs().sum(1).mean()

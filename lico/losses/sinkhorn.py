@@ -10,9 +10,10 @@ f, g that have been reached, a step from there is
     a = 1 / (N Kᵀb),   b = 1 / (M K a),   f + log a and g + log b the new potentials,
 
 which needs two small matrix products instead of two passes of exponentials and maxima. No factor
-may leave the range of the number format, so K is formed again in time: both potentials change
-by at most what f changed by one step earlier (each step is a contraction in the maximum norm),
-which bounds the drift in advance.
+may leave the range of the numbers, so K is formed again in time: both potentials change by at
+most what f changed by one step earlier (each step is a contraction in the maximum norm), which
+bounds the drift in advance. All is in double precision, for its range as much as for its digits:
+C/ε may be 40,000, and in single precision K would have to be formed every few steps.
 """
 
 import math
@@ -23,11 +24,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-LARGEST_DRIFT = 15.0  # a and b stay within e^±15
+LARGEST_DRIFT = 100.0  # a and b stay within e^±100
 LONGEST_BLOCK = 32  # steps between two looks at the convergence
-# Entries of K below e^lowest are zero: with the largest drift they are below 1e-13 of any sum. Kept
-# as they are they would turn into denormal numbers, which processors treat ten times slower.
-LOWEST_EXPONENT = {torch.float32: -60.0, torch.float64: -600.0}
+# Entries of K below e^LOWEST are zero: whatever the drift, they are below 1e-80 of any sum. Kept as
+# they are they would turn into denormal numbers, which processors treat ten times slower.
+LOWEST_EXPONENT = -400.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Iterates:
-    """Everything that Sinkhorn's iteration went through.
+    """Everything that Sinkhorn's iteration went through, in double precision.
 
     Attributes:
         first: [batch, m, n], log P₁ = f_1 + g_1 - C/ε.
@@ -78,7 +79,7 @@ def sinkhorn(
     """Iterate until the first potential hardly changes.
 
     Args:
-        cost: C, single or double precision; fastest if m ≤ n.
+        cost: C; fastest if m ≤ n.
         epsilon: in units of the cost.
         max_iterations: at most so many steps of both potentials, at least 1.
         threshold: stop when the batch mean of Σ_n ε|f_k - f_{k-1}|, f_0 = 0, is below it.
@@ -87,7 +88,7 @@ def sinkhorn(
     41, 2019), section 3.
     """
     batch, m, n = cost.shape
-    kernel = cost / -epsilon
+    kernel = cost.double() / -epsilon
     f = -math.log(n) - kernel.logsumexp(1, keepdim=True)
     g = -math.log(m) - (kernel + f).logsumexp(2, keepdim=True)
     first = kernel.add_(f).add_(g)
@@ -125,9 +126,10 @@ class UnrolledPlan(torch.autograd.Function):
     def forward(ctx: Any, cost: Tensor, iterates: Iterates, epsilon: float) -> Tensor:
         """Args: the cost that was iterated on, the iterates, ε."""
         plan = iterates.plan()
+        ctx.dtype = cost.dtype
         ctx.save_for_backward(plan)
         ctx.iterates, ctx.epsilon = iterates, epsilon
-        return plan
+        return plan.to(cost.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
@@ -147,7 +149,7 @@ class UnrolledPlan(torch.autograd.Function):
         grad_f = -change if grad_f is None else grad_f - change
         grad -= softmax
         grad -= _exp(iterates.first - iterates.first_g).mul_(n).mul_(grad_f)
-        return grad / -ctx.epsilon, None, None
+        return (grad / -ctx.epsilon).to(ctx.dtype), None, None
 
 
 def _steps(first: Tensor, f: Tensor, g: Tensor, count: int) -> Block:
@@ -206,5 +208,5 @@ def _kernel(first: Tensor, f: Tensor, g: Tensor) -> Tensor:
 
 def _exp(x: Tensor) -> Tensor:
     """exp in place of numbers that are at most about 0, with what is negligible set to zero."""
-    lowest = LOWEST_EXPONENT[x.dtype]
-    return torch.threshold_(x.clamp_min_(lowest).exp_(), 1.001 * math.exp(lowest), 0.0)
+    x = x.clamp_min_(LOWEST_EXPONENT).exp_()
+    return torch.threshold_(x, 1.001 * math.exp(LOWEST_EXPONENT), 0.0)
