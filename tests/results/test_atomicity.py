@@ -20,6 +20,7 @@ from lico.results.writer import write_run
 from tests.analysis.synthetic import config_of, record_of
 
 ROOT = Path(__file__).parents[2]
+NOBODY = 65534
 
 
 def _fail(*_: object) -> NoReturn:
@@ -84,13 +85,19 @@ def test_a_missing_folder_is_named_with_its_remedy(tmp_path: Path) -> None:
         write_atomically(tmp_path / "none" / "result", b"new")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
+def test_a_folder_that_may_not_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another user than root, who may write everywhere."""
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o555)
+    user = os.geteuid()
     try:
+        os.seteuid(user or NOBODY)
         with pytest.raises(ResultsError, match="Permission denied; make the folder writable"):
-            write_atomically(tmp_path / "result", b"new")
+            write_atomically(Path("result"), b"new")
     finally:
+        os.seteuid(user)
         tmp_path.chmod(0o700)
 
 
