@@ -38,8 +38,8 @@ class Block:
     Attributes:
         f: [batch, 1, n], what the first potential had changed by before these steps.
         g: [batch, m, 1], and the second.
-        a: [batch, steps, n], factors of the first side after each step.
-        b: [batch, steps, m], and of the second.
+        a: [steps, batch, n], factors of the first side after each step.
+        b: [steps, batch, m], and of the second.
     """
 
     f: Tensor
@@ -101,12 +101,13 @@ def sinkhorn(
     while done < max_iterations and math.isfinite(change):
         steps = int(LARGEST_DRIFT / max(change, LARGEST_DRIFT / LONGEST_BLOCK))
         block = _steps(first, *reached, max(1, min(steps, max_iterations - done)))
-        changes = block.a.log().diff(dim=1, prepend=torch.zeros_like(reached[0])).abs_()
-        sums = epsilon * changes.sum(2).mean(0)
-        *sums, change = torch.cat([sums, changes[:, -1].amax().view(1)]).tolist()
+        moved = block.a.log()
+        changes = torch.cat([moved[:1], moved.diff(dim=0)]).abs_()
+        sums = epsilon * changes.sum(2).mean(1)
+        *sums, change = torch.cat([sums, changes[-1].amax().view(1)]).tolist()
         enough = next((i for i, each in enumerate(sums, 1) if each < threshold), None)
         kept = enough or len(sums)
-        block = Block(block.f, block.g, block.a[:, :kept], block.b[:, :kept])
+        block = Block(block.f, block.g, block.a[:kept], block.b[:kept])
         blocks.append(block)
         done += kept
         reached = _after(block)
@@ -153,19 +154,16 @@ class UnrolledPlan(torch.autograd.Function):
 
 
 def _steps(first: Tensor, f: Tensor, g: Tensor, count: int) -> Block:
-    _, m, n = first.shape
+    batch, m, n = first.shape
     kernel = _kernel(first, f, g)
     transposed = kernel.mT.clone(memory_format=torch.contiguous_format).mul_(m)
     kernel.mul_(n)
-    b = torch.ones_like(g.mT)
-    a_of: list[Tensor] = []
-    b_of: list[Tensor] = []
-    for _ in range(count):
-        a = torch.bmm(b, kernel).reciprocal_()
-        b = torch.bmm(a, transposed).reciprocal_()
-        a_of.append(a)
-        b_of.append(b)
-    return Block(f, g, torch.cat(a_of, 1), torch.cat(b_of, 1))
+    a, b = first.new_empty(count, batch, 1, n), first.new_empty(count, batch, 1, m)
+    before = torch.ones_like(b[0])
+    for step in range(count):
+        torch.bmm(before, kernel, out=a[step]).reciprocal_()
+        before = torch.bmm(a[step], transposed, out=b[step]).reciprocal_()
+    return Block(f, g, a.squeeze(2), b.squeeze(2))
 
 
 def _block_adjoint(
@@ -176,30 +174,28 @@ def _block_adjoint(
     A step's softmax over n is M·diag(b)·K·diag(a), and over m N·diag(b')·K·diag(a) with b' of the
     step before; the products with K are vectors, and the sum over steps is one matrix product.
     """
-    _, m, n = first.shape
+    batch, m, n = first.shape
+    steps = len(block.a)
     kernel = _kernel(first, block.f, block.g)
     transposed = kernel.mT.contiguous()
-    before = torch.cat([torch.ones_like(block.b[:, :1]), block.b[:, :-1]], 1)
-    factors = (block.b * m, -block.a, block.a * n, -before)
-    x_of: list[Tensor] = []
-    y_of: list[Tensor] = []
-    for scaled_b, minus_a, scaled_a, minus_before in reversed(
-        list(zip(*(each.split(1, 1) for each in factors), strict=True))
-    ):
-        x_of.append(scaled_b * grad_g)
-        change = torch.bmm(x_of[-1], kernel).mul_(minus_a)
-        grad_f = change if grad_f is None else grad_f + change
-        y_of.append(scaled_a * grad_f)
-        grad_g = torch.bmm(y_of[-1], transposed).mul_(minus_before)
+    before = torch.cat([torch.ones_like(block.b[:1]), block.b[:-1]])
+    left, right = first.new_empty(2 * steps, batch, m), first.new_empty(2 * steps, batch, n)
+    left[steps:], right[:steps] = before, block.a
+    scaled_b, scaled_a = block.b * m, block.a * n
+    for step in reversed(range(steps)):
+        x, y = left[step, :, None], right[steps + step, :, None]
+        torch.mul(scaled_b[step, :, None], grad_g, out=x)
+        change = torch.bmm(x, kernel).mul_(block.a[step, :, None])
+        grad_f = change.neg_() if grad_f is None else grad_f - change
+        torch.mul(scaled_a[step, :, None], grad_f, out=y)
+        grad_g = torch.bmm(y, transposed).mul_(before[step, :, None]).neg_()
         grad_f = None
-    left = torch.cat([*reversed(x_of), before], 1)
-    right = torch.cat([block.a, *reversed(y_of)], 1)
-    return grad_g, torch.bmm(left.mT, right).mul_(kernel)
+    return grad_g, torch.bmm(left.permute(1, 2, 0), right.transpose(0, 1)).mul_(kernel)
 
 
 def _after(block: Block) -> tuple[Tensor, Tensor]:
     """What the potentials have changed by since the first step."""
-    return block.f + block.a[:, -1:].log(), block.g + block.b[:, -1:].log().mT
+    return block.f + block.a[-1, :, None].log(), block.g + block.b[-1, :, :, None].log()
 
 
 def _kernel(first: Tensor, f: Tensor, g: Tensor) -> Tensor:

@@ -22,6 +22,11 @@ class LabelTokens:
     tokens: list[list[int]]
 
     @property
+    def lengths(self) -> Int64[Tensor, " classes"]:
+        """Tokens of each name."""
+        return torch.tensor([len(tokens) for tokens in self.tokens])
+
+    @property
     def longest(self) -> int:
         """Tokens of the longest name."""
         return max(len(tokens) for tokens in self.tokens)

@@ -38,7 +38,7 @@ class ProjectedPrompts(nn.Module):
         """
         super().__init__()
         self.prompts = prompts
-        width = prompts.encoder.output_width
+        width = prompts.output_width
         self.mlp = nn.Sequential(
             nn.Linear(width, hidden_width), nn.ReLU(), nn.Linear(hidden_width, locations)
         )

@@ -1,9 +1,11 @@
-"""Trainable prompts: the tokens' features of each class, with every exact saving.
+"""Trainable prompts: the tokens' features of each text, with every exact saving.
 
-The prompt of a class is SOS, the context vectors, the label's tokens, EOT; tokens 1 … M are
-read, M = context + longest label + 1. It depends on the class and the step alone, so each class
-is encoded once, not each image.
+The prompt of a text (a class name or a caption) is SOS, the context vectors, the text's tokens,
+EOT; tokens 1 … M are read, M = context + longest text + 1. It depends on the text and the step
+alone, so each text is encoded once, not each image.
 """
+
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float, Int64
@@ -12,34 +14,34 @@ from torch import Tensor, nn
 from lico.config import Prompt
 from lico.text.encoder import TextEncoder
 from lico.text.labels import LabelTokens
+from lico.text.segments import Past, Segment
+from lico.text.tower import CausalTower
+
+EOT, PAD = 1, 2  # rows of the vocabulary; SOS is row 0
 
 
 class Prompts(nn.Module):
-    """The context vectors and what is needed to encode them around the labels.
+    """The context vectors and what is needed to encode them around the texts.
 
     Attributes:
-        context: [1, context, width], or [classes, context, width] if class-specific.
+        context: [1, context, width], or [texts, context, width] if class-specific.
     """
 
     def __init__(self, encoder: TextEncoder, labels: LabelTokens, settings: Prompt) -> None:
         super().__init__()
-        self.encoder = encoder
         self.settings = settings
+        self.output_width = encoder.output_width
         count = len(labels.names) if settings.class_specific else 1
         self.context = nn.Parameter(
             settings.init_std * torch.randn(count, settings.context_length, encoder.width)
         )
-        tokenizer = encoder.tokenizer
-        lengths = torch.tensor([len(t) for t in labels.tokens])
-        with torch.no_grad():
-            self.start: Tensor
-            self.endings: Tensor
-            self.lengths: Tensor
-            start = encoder.embed(torch.tensor([tokenizer.sot_token_id]))
-            endings = encoder.embed(labels.padded_endings(tokenizer.eot_token_id))
-            self.register_buffer("start", start, persistent=False)
-            self.register_buffer("endings", endings, persistent=False)
-            self.register_buffer("lengths", lengths, persistent=False)
+        self.tower = encoder.fast()
+        self.encoder = encoder if self.tower is None else None
+        self.lengths: Tensor
+        self.register_buffer("lengths", labels.lengths, persistent=False)
+        self._keep_embeddings(encoder, labels)
+        if self.tower is not None:
+            self._keep_past(self.tower)
 
     @property
     def tokens(self) -> int:
@@ -47,18 +49,18 @@ class Prompts(nn.Module):
         return self.settings.context_length + self.endings.shape[1]
 
     def forward(
-        self, classes: Int64[Tensor, " classes"], order: Int64[Tensor, " context"] | None = None
-    ) -> Float[Tensor, "classes tokens output"]:
-        """Outputs of tokens 1 … M of the prompts of some classes.
+        self, texts: Int64[Tensor, " texts"], order: Int64[Tensor, " context"] | None = None
+    ) -> Float[Tensor, "texts tokens output"]:
+        """Outputs of tokens 1 … M of the prompts of some texts.
 
         Args:
-            classes: class indices, each once.
-            order: a permutation of the context vectors, the same for all classes.
+            texts: indices, each once.
+            order: a permutation of the context vectors, the same for all texts.
         """
         context = self.context if order is None else self.context[:, order]
-        return self._encode(context[None], classes)[0]
+        return self._encode(context[None], texts, eot_only=False)[0]
 
-    def rolled(self, classes: Int64[Tensor, " classes"]) -> Float[Tensor, "classes copies output"]:
+    def rolled(self, texts: Int64[Tensor, " texts"]) -> Float[Tensor, "texts copies output"]:
         """EOT outputs of prompts whose context vectors are rolled by 0, 1, 2 … elements.
 
         Copy i has every context vector rolled by i along its width; there are as many copies as
@@ -67,68 +69,168 @@ class Prompts(nn.Module):
         Source: the LICO authors' written response of 2024 (docs/method.md).
         """
         copies = [torch.roll(self.context, i, -1) for i in range(self.settings.context_length)]
-        outputs = self._encode(torch.stack(copies), classes)
-        return torch.stack([self.eot(each, classes) for each in outputs], dim=1)
+        return self._encode(torch.stack(copies), texts, eot_only=True)[:, :, 0].transpose(0, 1)
 
     def eot(
-        self, outputs: Float[Tensor, "classes tokens output"], classes: Int64[Tensor, " classes"]
-    ) -> Float[Tensor, "classes output"]:
+        self, outputs: Float[Tensor, "texts tokens output"], texts: Int64[Tensor, " texts"]
+    ) -> Float[Tensor, "texts output"]:
         """The output of EOT among the outputs of tokens 1 … M."""
-        index = self.settings.context_length + self.lengths[classes]
-        return outputs[torch.arange(len(classes), device=index.device), index]
+        index = self.settings.context_length + self.lengths[texts]
+        return outputs[torch.arange(len(texts), device=index.device), index]
 
     def _encode(
         self,
         contexts: Float[Tensor, "copies owners context width"],
-        classes: Int64[Tensor, " classes"],
-    ) -> Float[Tensor, "copies classes tokens output"]:
-        if not self.settings.class_specific and self.settings.label_position == "end":
-            return self._shared_beginning(contexts[:, 0], classes)
-        return self._whole_prompts(contexts, classes)
+        texts: Int64[Tensor, " texts"],
+        *,
+        eot_only: bool,
+    ) -> Float[Tensor, "copies texts tokens output"]:
+        if self.tower is None:
+            return self._whole(contexts, texts, eot_only=eot_only)
+        layout = self._label_first if self.settings.label_position == "front" else self._label_last
+        return layout(self.tower, contexts, texts, eot_only=eot_only)
 
-    def _shared_beginning(self, contexts: Tensor, classes: Tensor) -> Tensor:
-        """SOS and context once, then the endings of all classes, blind to each other."""
-        copies, endings = len(contexts), self.endings[classes]
-        count, length, _ = endings.shape
-        begin = 1 + self.settings.context_length
-        start = self.start.expand(copies, 1, -1)
-        behind = endings.flatten(0, 1).expand(copies, -1, -1)
-        packed = torch.cat([start, contexts, behind], dim=1)
-        positions, visible = _packed_layout(begin, count, length, packed.device)
-        out = self.encoder(packed, positions, visible)
-        beginning = out[:, None, 1:begin].expand(-1, count, -1, -1)
-        return torch.cat([beginning, out[:, begin:].unflatten(1, (count, length))], dim=2)
+    def _label_last(
+        self, tower: CausalTower, contexts: Tensor, texts: Tensor, *, eot_only: bool
+    ) -> Tensor:
+        """SOS and a shared context once, or contexts of their own behind a constant SOS."""
+        copies, size = len(contexts), self.settings.context_length
+        specific = self.settings.class_specific
+        start = self.vocabulary[:1].expand(copies, 1, -1)
+        shared = Segment(torch.cat([start, contexts[:, 0]], 1), read=0 if eot_only else size)
+        segments = [] if specific else [shared]
+        groups = self._groups(texts) if eot_only else [Group(texts, slice(None), self.longest)]
+        for group in groups:
+            tokens = self.endings[group.texts, : group.length + 1]
+            embeddings = self.vocabulary[tokens].expand(copies, -1, -1, -1)
+            if specific:
+                embeddings = torch.cat([contexts[:, group.texts], embeddings], 2)
+            segments.append(
+                Segment(
+                    embeddings.flatten(0, 1),
+                    start=1 if specific else 1 + size,
+                    after=self._past() if specific else 0,
+                    read=1 if eot_only else None,
+                )
+            )
+        outputs = tower(segments)
+        endings = _in_order(outputs if specific else outputs[1:], groups, copies)
+        if specific or eot_only:
+            return endings
+        beginning = outputs[0][:, None].expand(-1, len(texts), -1, -1)
+        return torch.cat([beginning, endings], 2)
 
-    def _whole_prompts(self, contexts: Tensor, classes: Tensor) -> Tensor:
-        """Each class's prompt in full, cut behind the last token that is read."""
-        copies, count = len(contexts), len(classes)
-        own = contexts[:, classes] if self.settings.class_specific else contexts
+    def _label_first(
+        self, tower: CausalTower, contexts: Tensor, texts: Tensor, *, eot_only: bool
+    ) -> Tensor:
+        """Context and EOT behind SOS and label, whose keys and values never change."""
+        copies, groups = len(contexts), self._groups(texts)
+        segments: list[Segment] = []
+        for group in groups:
+            count, before = len(group.texts), 1 + group.length
+            own = contexts[:, group.texts] if self.settings.class_specific else contexts
+            pads = 0 if eot_only else self.longest - group.length
+            behind = self.vocabulary[[EOT, *[PAD] * pads]].expand(copies, count, -1, -1)
+            embeddings = torch.cat([own.expand(-1, count, -1, -1), behind], 2).flatten(0, 1)
+            past = self._past(group.texts.repeat(copies), before)
+            segments.append(Segment(embeddings, before, past, read=1 if eot_only else None))
+        outputs = tower(segments)
+        if not eot_only:
+            labels = [self.label_outputs[g.texts, : g.length].repeat(copies, 1, 1) for g in groups]
+            outputs = [torch.cat(pair, 1) for pair in zip(labels, outputs, strict=True)]
+        return _in_order(outputs, groups, copies)
+
+    def _whole(self, contexts: Tensor, texts: Tensor, *, eot_only: bool) -> Tensor:
+        """Each prompt in full, by the tower's own modules."""
+        encoder = cast("TextEncoder", self.encoder)
+        copies, count = len(contexts), len(texts)
+        own = contexts[:, texts] if self.settings.class_specific else contexts
         own = own.expand(-1, count, -1, -1).flatten(0, 1)
-        start = self.start.expand(copies * count, 1, -1)
-        endings = self.endings[classes].repeat(copies, 1, 1)
+        start = self.vocabulary[:1].expand(copies * count, 1, -1)
+        endings = self.vocabulary[self.endings[texts]].repeat(copies, 1, 1)
         sequence = torch.cat([start, own, endings], dim=1)
+        lengths = self.lengths[texts].repeat(copies)
         if self.settings.label_position == "front":
-            lengths = self.lengths[classes].repeat(copies)
-            order = _label_first(lengths, own.shape[1], sequence.shape[1])
+            order = _label_in_front(lengths, own.shape[1], sequence.shape[1])
             sequence = sequence.gather(1, order[:, :, None].expand_as(sequence))
-        return self.encoder(sequence)[:, 1:].unflatten(0, (copies, count))
+        if not encoder.cuttable:
+            missing = encoder.context_length - sequence.shape[1]
+            pads = self.vocabulary[PAD].expand(len(sequence), missing, -1)
+            sequence = torch.cat([sequence, pads], dim=1)
+        outputs = encoder(sequence, 2 + own.shape[1] + lengths)[:, 1 : 1 + self.tokens]
+        if eot_only:
+            outputs = self.eot(outputs, texts.repeat(copies))[:, None]
+        return outputs.unflatten(0, (copies, count))
+
+    def _groups(self, texts: Int64[Tensor, " texts"]) -> list["Group"]:
+        """Texts of one length together; ragged sequences would need padding that nobody reads."""
+        lengths = self.lengths[texts]
+        groups: list[Group] = []
+        for length in sorted(set(lengths.tolist())):
+            place = (lengths == length).nonzero()[:, 0]
+            groups.append(Group(texts[place], place, length))
+        return groups
+
+    def _past(self, texts: Tensor | None = None, length: int = 1) -> Past:
+        """Of the first tokens of some texts' constant beginnings; None: of SOS alone."""
+        if texts is None:
+            return Past(self.past_keys, self.past_values)
+        return Past(self.past_keys[:, texts, :length], self.past_values[:, texts, :length])
+
+    def _keep_embeddings(self, encoder: TextEncoder, labels: LabelTokens) -> None:
+        """Only of the tokens in use; SOS, EOT and padding first."""
+        tokenizer = encoder.tokenizer
+        fixed = torch.tensor([tokenizer.sot_token_id, tokenizer.eot_token_id, 0])
+        names = labels.padded_endings(tokenizer.eot_token_id)
+        used, places = names.unique(return_inverse=True)
+        self.longest = labels.longest
+        self.endings: Tensor
+        self.vocabulary: Tensor
+        self.register_buffer("endings", places + len(fixed), persistent=False)
+        with torch.no_grad():
+            rows = encoder.embed(torch.cat([fixed, used]))
+        self.register_buffer("vocabulary", rows, persistent=False)
+
+    def _keep_past(self, tower: CausalTower) -> None:
+        """Keys and values of what no training changes: SOS, or SOS and label."""
+        start = self.vocabulary[None, :1]
+        if self.settings.label_position == "front":
+            labels = self.vocabulary[self.endings[:, :-1]]
+            past, outputs = tower.past(torch.cat([start.expand(len(labels), -1, -1), labels], 1))
+            self.register_buffer("label_outputs", outputs[:, 1:], persistent=False)
+        else:
+            past, _ = tower.past(start)
+        self.past_keys: Tensor
+        self.past_values: Tensor
+        self.label_outputs: Tensor
+        self.register_buffer("past_keys", past.keys, persistent=False)
+        self.register_buffer("past_values", past.values, persistent=False)
 
 
-def _packed_layout(
-    begin: int, count: int, length: int, device: torch.device
-) -> tuple[Int64[Tensor, " packed"], Tensor]:
-    """Positions and visibility of one beginning followed by `count` endings of `length`."""
-    total = begin + count * length
-    index = torch.arange(total, device=device)
-    ending = torch.where(index < begin, -1, (index - begin).div(length, rounding_mode="floor"))
-    positions = torch.where(index < begin, index, begin + (index - begin) % length)
-    same = (ending[:, None] == ending[None, :]) | (ending[None, :] == -1)
-    return positions, same & (index[:, None] >= index[None, :])
+class Group(NamedTuple):
+    """Texts of one length.
+
+    Attributes:
+        texts: which.
+        place: where they stand among those asked for.
+        length: in tokens.
+    """
+
+    texts: Int64[Tensor, " group"]
+    place: Int64[Tensor, " group"] | slice
+    length: int
 
 
-def _label_first(
-    lengths: Int64[Tensor, " classes"], context: int, total: int
-) -> Int64[Tensor, "classes total"]:
+def _in_order(outputs: list[Tensor], groups: list[Group], copies: int) -> Tensor:
+    """[copies, texts, tokens, output], as the texts were asked for."""
+    joined = torch.cat([each.unflatten(0, (copies, -1)) for each in outputs], 1)
+    places = [group.place for group in groups if isinstance(group.place, Tensor)]
+    return joined[:, torch.cat(places).argsort()] if places else joined
+
+
+def _label_in_front(
+    lengths: Int64[Tensor, " sequences"], context: int, total: int
+) -> Int64[Tensor, "sequences total"]:
     """Where each token of SOS, label, context, EOT, padding lies in SOS, context, label, …."""
     position = torch.arange(total, device=lengths.device).expand(len(lengths), -1)
     label_end = 1 + lengths[:, None]

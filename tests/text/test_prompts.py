@@ -7,7 +7,16 @@ import torch
 from lico.config import Prompt
 from lico.text.labels import tokenize_labels
 from lico.text.prompts import Prompts
-from tests.text.towers import NAMES, encoder, full_forward, literal_prompts, tower
+from lico.text.segments import Segment
+from tests.text.towers import (
+    NAMES,
+    OTHER_TOWERS,
+    encoder,
+    full_forward,
+    literal_prompts,
+    own_outputs,
+    tower,
+)
 
 VARIANTS = [(False, "end"), (True, "end"), (False, "front"), (True, "front")]
 
@@ -22,7 +31,7 @@ def prompts_for(specific: bool, position: str) -> Prompts:
 @pytest.mark.parametrize(("specific", "position"), VARIANTS)
 def test_equals_the_full_forward_with_gradients(specific: bool, position: str) -> None:
     prompts, built = prompts_for(specific, position), tower()
-    labels = tokenize_labels(NAMES, prompts.encoder, 12)
+    labels = tokenize_labels(NAMES, encoder(tower()), 12)
     classes = torch.tensor([2, 0, 3])
     ours = prompts(classes)
     full = full_forward(built, literal_prompts(built, labels, prompts.context, position))
@@ -76,7 +85,7 @@ def test_order_permutes_the_context() -> None:
 @pytest.mark.parametrize("position", ["end", "front"])
 def test_rolled_copies_equal_full_forwards_of_rolled_contexts(position: str) -> None:
     prompts, built = prompts_for(specific=False, position=position), tower()
-    labels = tokenize_labels(NAMES, prompts.encoder, 12)
+    labels = tokenize_labels(NAMES, encoder(tower()), 12)
     rolled = prompts.rolled(torch.arange(4))
     assert rolled.shape == (4, 12, 12)
     for copy in (0, 1, 11):
@@ -90,14 +99,71 @@ def test_rolled_copies_equal_full_forwards_of_rolled_contexts(position: str) -> 
 def test_encoder_is_frozen_and_stays_in_evaluation_mode() -> None:
     prompts = prompts_for(specific=False, position="end").train()
     assert [name for name, p in prompts.named_parameters() if p.requires_grad] == ["context"]
-    assert not any(module.training for module in prompts.encoder.modules())
+    assert not any(module.training for module in encoder(tower()).train().modules())
 
 
-def test_a_tower_that_is_not_causal_is_refused() -> None:
+@pytest.mark.parametrize("kind", sorted(OTHER_TOWERS))
+@pytest.mark.parametrize(("specific", "position"), VARIANTS)
+def test_any_other_tower_takes_the_general_path(kind: str, specific: bool, position: str) -> None:
+    """Against open_clip's own forward of real words; with an end token, against its blocks."""
+    built = tower(**OTHER_TOWERS[kind])
+    text = encoder(built)
+    assert text.fast() is None
+    assert text.cuttable == (kind == "other blocks")
+    settings = Prompt(class_specific=specific, label_position=position)  # type: ignore[arg-type]
+    labels = tokenize_labels(NAMES, text, 12)
+    prompts = Prompts(text, labels, settings).double()
+    words = "a b c d e f g h i j k l"
+    with torch.no_grad():
+        ids = torch.tensor(open_clip.SimpleTokenizer().encode(words))
+        prompts.context.copy_(built.token_embedding(ids).expand_as(prompts.context))
+    order = "{words} {name}" if position == "end" else "{name} {words}"
+    sentences = [order.format(words=words, name=name) for name in NAMES]
+    tokens = open_clip.SimpleTokenizer()(sentences, context_length=built.context_length)
+    expected = own_outputs(built, tokens)
+    classes = torch.tensor([3, 0, 2])
+    ours = prompts(classes)
+    for row, index in enumerate(classes.tolist()):
+        read = slice(0, 12 + len(labels.tokens[index]) + 1)
+        kept = expected[index, 1 : 1 + prompts.tokens]
+        torch.testing.assert_close(ours[row, read], kept[read], rtol=1e-10, atol=1e-12)
+    rolled = prompts.rolled(classes)[:, 0]
+    torch.testing.assert_close(rolled, prompts.eot(ours, classes), rtol=1e-10, atol=1e-12)
+
+
+def test_layer_scale_and_gelu_are_folded_exactly() -> None:
+    """The tower for few tokens against open_clip's modules, other block options."""
+    for options in ({"ls_init_value": 0.3}, {"act_layer": torch.nn.GELU}):
+        built = tower(**options)
+        text = encoder(built)
+        fast = text.fast()
+        assert fast is not None
+        embeddings = torch.randn(3, 9, 16, dtype=torch.float64)
+        (ours,) = fast([Segment(embeddings)])
+        torch.testing.assert_close(ours, text(embeddings), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("classes", [1, 5, 40])
+def test_many_sequences_in_tiles_are_blind_to_each_other(classes: int) -> None:
+    text = encoder(tower())
+    fast = text.fast()
+    assert fast is not None
+    begin = torch.randn(2, 5, 16, dtype=torch.float64)
+    ends = torch.randn(2, classes, 3, 16, dtype=torch.float64)
+    _, ours = fast([Segment(begin, read=0), Segment(ends.flatten(0, 1), 5, after=0, read=2)])
+    whole = torch.cat([begin[:, None].expand(-1, classes, -1, -1), ends], 2).flatten(0, 1)
+    torch.testing.assert_close(ours, text(whole)[:, -2:], rtol=1e-10, atol=1e-12)
+
+
+def test_bfloat16_matrices_stay_near() -> None:
     built = tower()
-    built.attn_mask = None
-    with pytest.raises(ValueError, match="not causal"):
-        encoder(built)
+    text = encoder(built.float())
+    fast = text.fast()
+    assert fast is not None
+    embeddings = torch.randn(3, 9, 16)
+    (ours,) = fast.use(torch.bfloat16)([Segment(embeddings)])
+    assert ours.dtype == torch.bfloat16
+    torch.testing.assert_close(ours.float(), text(embeddings), rtol=0.1, atol=0.05)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """Small text towers with random weights, and open_clip's own way through them."""
 
+from typing import Any
+
 import open_clip
 import torch
-from open_clip.transformer import TextTransformer
+from open_clip.transformer import QuickGELU, TextTransformer
 from torch import Tensor
 
 from lico.text.encoder import TextEncoder
@@ -11,12 +13,28 @@ from lico.text.labels import LabelTokens
 NAMES = ["goldfish", "tiger shark", "american black bear", "kuvasz"]
 
 
-def tower(length: int = 77, width: int = 16) -> TextTransformer:
+OTHER_TOWERS: dict[str, dict[str, Any]] = {
+    "not causal": {"no_causal_mask": True},
+    "sees no padding": {"no_causal_mask": True, "use_pad_mask": True},
+    "end token": {"embed_cls": True, "context_length": 76, "correct_cls_mask": True},
+    "first end token": {"embed_cls": True, "context_length": 76},
+    "other blocks": {"qk_norm": True},
+}
+
+
+def tower(length: int = 77, width: int = 16, **options: Any) -> TextTransformer:
     torch.manual_seed(5)
-    built = TextTransformer(
-        context_length=length, width=width, heads=2, layers=3, output_dim=12, pool_type="argmax"
-    )
+    usual = {"context_length": length, "act_layer": QuickGELU, "pool_type": "argmax"}
+    built = TextTransformer(width=width, heads=2, layers=3, output_dim=12, **(usual | options))
     return built.double().eval()
+
+
+def own_outputs(built: TextTransformer, tokens: Tensor) -> Tensor:
+    """All outputs of tokenised sentences, with open_clip's own embedding and masks."""
+    hidden, mask = built._embeds(tokens)
+    hidden = built.transformer(hidden, attn_mask=mask)
+    outputs = built.ln_final(hidden) @ built.text_projection
+    return outputs[:, : tokens.shape[1]]
 
 
 def encoder(built: TextTransformer) -> TextEncoder:
