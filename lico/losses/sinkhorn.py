@@ -160,9 +160,9 @@ def _steps(first: Tensor, f: Tensor, g: Tensor, count: int) -> Block:
     kernel.mul_(n)
     a, b = first.new_empty(count, batch, 1, n), first.new_empty(count, batch, 1, m)
     before = torch.ones_like(b[0])
-    for step in range(count):
-        torch.bmm(before, kernel, out=a[step]).reciprocal_()
-        before = torch.bmm(a[step], transposed, out=b[step]).reciprocal_()
+    for next_a, next_b in zip(a.unbind(), b.unbind(), strict=True):
+        torch.bmm(before, kernel, out=next_a).reciprocal_()
+        before = torch.bmm(next_a, transposed, out=next_b).reciprocal_()
     return Block(f, g, a.squeeze(2), b.squeeze(2))
 
 
@@ -181,14 +181,16 @@ def _block_adjoint(
     before = torch.cat([torch.ones_like(block.b[:1]), block.b[:-1]])
     left, right = first.new_empty(2 * steps, batch, m), first.new_empty(2 * steps, batch, n)
     left[steps:], right[:steps] = before, block.a
-    scaled_b, scaled_a = block.b * m, block.a * n
-    for step in reversed(range(steps)):
-        x, y = left[step, :, None], right[steps + step, :, None]
-        torch.mul(scaled_b[step, :, None], grad_g, out=x)
-        change = torch.bmm(x, kernel).mul_(block.a[step, :, None])
-        grad_f = change.neg_() if grad_f is None else grad_f - change
-        torch.mul(scaled_a[step, :, None], grad_f, out=y)
-        grad_g = torch.bmm(y, transposed).mul_(before[step, :, None]).neg_()
+    # for each step x and y, which the products take, and what they are made of
+    rows = (left[:steps], block.b * m, -block.a, right[steps:], block.a * n, -before)
+    for x, scaled_b, minus_a, y, scaled_a, minus_before in reversed(
+        list(zip(*(each[:, :, None].unbind() for each in rows), strict=True))
+    ):
+        torch.mul(scaled_b, grad_g, out=x)
+        change = torch.bmm(x, kernel).mul_(minus_a)
+        grad_f = change if grad_f is None else grad_f + change
+        torch.mul(scaled_a, grad_f, out=y)
+        grad_g = torch.bmm(y, transposed).mul_(minus_before)
         grad_f = None
     return grad_g, torch.bmm(left.permute(1, 2, 0), right.transpose(0, 1)).mul_(kernel)
 
