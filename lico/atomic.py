@@ -9,8 +9,8 @@ from pathlib import Path
 from lico.errors import ResultsError
 
 _REMEDIES = {
-    errno.ENOSPC: "free some space there, or choose another folder with runtime.results=FOLDER",
-    errno.EDQUOT: "free some of your quota, or choose another folder with runtime.results=FOLDER",
+    errno.ENOSPC: "free some space there, or choose another folder with run.results=FOLDER",
+    errno.EDQUOT: "free some of your quota, or choose another folder with run.results=FOLDER",
     errno.EFBIG: "allow larger files (ulimit -f), or choose another file system",
     errno.ENOENT: "create the folder first",
 }
@@ -42,7 +42,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         remedy = _REMEDIES.get(
-            error.errno or 0, "make the folder writable or choose another runtime.results=FOLDER"
+            error.errno or 0, "make the folder writable or choose another run.results=FOLDER"
         )
         raise ResultsError(f"cannot write {path}: {error.strerror or error}; {remedy}") from error
     finally:

@@ -38,7 +38,7 @@ def run_command(overrides: Overrides = None) -> None:
     from lico.progress import RunProgress  # noqa: PLC0415
 
     config = compose_config(overrides or [])
-    os.environ.setdefault("OMP_NUM_THREADS", str(config.runtime.threads))
+    os.environ.setdefault("OMP_NUM_THREADS", str(config.run.threads))
     check([config])
     from lico.run import run  # noqa: PLC0415
 

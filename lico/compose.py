@@ -17,6 +17,9 @@ from lico.config import Config
 from lico.names import suggestion
 
 
+NO_CHOICES = {"experiment", "cluster", "tune"}  # folders of configs that a run does not choose from
+
+
 class ConfigError(Exception):
     """An override, a key or a value that the configuration does not allow."""
 
@@ -60,7 +63,7 @@ def groups() -> dict[str, list[str]]:
     return {
         each.name: sorted(file.stem for file in each.glob("*.yaml"))
         for each in sorted(folder.iterdir())
-        if each.is_dir() and each.name != "experiment"
+        if each.is_dir() and each.name not in NO_CHOICES
     }
 
 

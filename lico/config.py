@@ -203,12 +203,12 @@ class Config(Section):
     text: Text = Text()
     training: Training = Training()
     saliency: Saliency = Saliency()
-    runtime: Runtime = Runtime()
+    run: Runtime = Runtime()
 
     def identity(self) -> dict[str, Any]:
-        """All that decides the result: everything but `runtime` and the data set's location."""
+        """All that decides the result: everything but `run` and the data set's location."""
         values = self.model_dump(
-            mode="json", exclude={"runtime": True, "data": {"root", "workers"}}
+            mode="json", exclude={"run": True, "data": {"root", "workers"}}
         )
         if self.method.name != "lico":
             for unused in ("reading", "prompt", "text"):

@@ -20,7 +20,7 @@ def check(configs: Iterable[Config]) -> None:
         for config in configs
         if config.method.name == "lico" and config.text.pretrained != "embedded"
     }
-    for folder in {experiment_folder(c.runtime.results, c.experiment) for c in configs}:
+    for folder in {experiment_folder(c.run.results, c.experiment) for c in configs}:
         require_writable(Path(folder))
     for config in needs_data.values():
         _check_data(config)

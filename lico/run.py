@@ -81,9 +81,9 @@ def run(config: Config, on_progress: OnProgress | None = None) -> Path:
 
 
 def _fabric(config: Config) -> Fabric:
-    torch.set_num_threads(config.runtime.threads)
+    torch.set_num_threads(config.run.threads)
     be_deterministic()
-    device = choose_device(config.runtime)
+    device = choose_device(config.run)
     precision = config.training.precision
     if precision == "auto":
         precision = "16-mixed" if device.type == "cuda" else "32"
@@ -102,7 +102,7 @@ def choose_device(settings: Runtime) -> torch.device:
     """
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ValueError(
-            "runtime.device=cuda, but this machine has no CUDA device; use auto or cpu"
+            "run.device=cuda, but this machine has no CUDA device; use auto or cpu"
         )
     cuda = settings.device == "cuda" or (settings.device == "auto" and torch.cuda.is_available())
     return torch.device("cuda" if cuda else "cpu")
@@ -139,7 +139,7 @@ def _train(
         loader,
         config.training,
         Place(checkpoint_file(config), tensorboard_folder(config)),
-        country=config.runtime.country,
+        country=config.run.country,
         on_progress=lambda part, whole: report("train", part, whole),
     )
 

@@ -96,7 +96,7 @@ def _aggregate_and_report(name: str, experiment: Experiment, expected: list[Conf
 
 
 def _folder(name: str, configs: list[Config]) -> Path:
-    folder = experiment_folder(configs[0].runtime.results, configs[0].experiment)
+    folder = experiment_folder(configs[0].run.results, configs[0].experiment)
     if not any(folder.glob("runs/*.h5")):
         raise StudyError(f"{folder} has no finished run; start with: lico study {name}")
     return folder

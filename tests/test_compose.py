@@ -33,7 +33,7 @@ def test_defaults_are_those_of_the_schema_but_for_the_chosen_files() -> None:
         ("training.epochs", "key=value"),
         ("+extra=1", "no key 'extra'"),
         ("training={epohs: 3}", "epohs"),
-        ("runtime.country=nl", "country"),
+        ("run.country=nl", "country"),
     ],
 )
 def test_a_wrong_override_is_explained(override: str, says: str) -> None:
@@ -48,7 +48,7 @@ def test_unknown_key_in_the_schema_itself() -> None:
 
 def test_hash_ignores_where_and_how_fast_but_nothing_else() -> None:
     base = compose_config()
-    for same in ("runtime.results=elsewhere", "runtime.threads=2", "data.root=there"):
+    for same in ("run.results=elsewhere", "run.threads=2", "data.root=there"):
         assert compose_config([same]).hash() == base.hash()
     for other in ("seed=2", "training.epochs=3", "prompt=label_front", "saliency=all"):
         assert compose_config([other]).hash() != base.hash()
@@ -73,5 +73,5 @@ def test_every_file_of_every_group_composes(group: str) -> None:
 
 
 def test_results_may_have_spaces_in_their_path() -> None:
-    assert compose_config(["runtime.results='my results'"]).runtime.results == "my results"
+    assert compose_config(["run.results='my results'"]).run.results == "my results"
     assert Path(compose_config(["data.root=/a/b"]).data.root) == Path("/a/b")

@@ -124,7 +124,7 @@ class _threads_for_workers:  # noqa: N801 (reads as a statement)
     """Workers read the number of BLAS threads from the environment when they import NumPy."""
 
     def __init__(self, configs: list[Config]) -> None:
-        self.count = str(max(config.runtime.threads for config in configs))
+        self.count = str(max(config.run.threads for config in configs))
         self.before: dict[str, str | None] = {}
 
     def __enter__(self) -> None:

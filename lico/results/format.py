@@ -1,6 +1,6 @@
 """What one run leaves behind, and how it lies in HDF5 (docs/results.md describes every element).
 
-Written as `<results>/<experiment>/runs/<run_id>.h5`, format "lico-run", version 1, after a user
+Written as `<results>/<experiment>/runs/<run_id>.h5`, format "lico-run", version 2, after a user
 block of 512 bytes with the SHA-256 of the rest (`lico.results.hdf5`):
 
     /                       attributes: format, version, run_id, experiment, created, complete
@@ -33,7 +33,7 @@ from jaxtyping import Float32, Float64, Int64, UInt8
 from lico.config import Config
 
 FORMAT = "lico-run"
-VERSION = 1
+VERSION = 2
 
 METRICS = ("insertion", "deletion", "combined", "ses", "sch", "mosu", "spurious_share")
 

@@ -1,4 +1,4 @@
-"""Where the files of an experiment lie below `runtime.results`."""
+"""Where the files of an experiment lie below `run.results`."""
 
 import tempfile
 from pathlib import Path
@@ -38,7 +38,7 @@ def tensorboard_folder(config: Config) -> Path:
 
 
 def _folder(config: Config) -> Path:
-    return experiment_folder(config.runtime.results, config.experiment)
+    return experiment_folder(config.run.results, config.experiment)
 
 
 def require_writable(folder: Path) -> None:
@@ -54,5 +54,5 @@ def require_writable(folder: Path) -> None:
     except OSError as error:
         raise ResultsError(
             f"cannot write to the results folder {folder} ({error.strerror}); "
-            "make it writable or choose another with runtime.results=FOLDER"
+            "make it writable or choose another with run.results=FOLDER"
         ) from error

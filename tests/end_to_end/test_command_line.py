@@ -124,10 +124,10 @@ def test_a_failing_run_does_not_stop_the_others(tmp_path: Path) -> None:
         (["run", *TINY, "text.pretrained=broken.safetensors"], "broken.safetensors"),
         (["run", "text.model=ViT-B-33"], "ViT-B-32"),
         (["run", *TINY, "data.marker.class_name=stra"], "did you mean 'star'"),
-        (["run", *TINY, "runtime.device=cuda"], "no CUDA device"),
+        (["run", *TINY, "run.device=cuda"], "no CUDA device"),
         (["report", "demo"], "lico study demo"),
         (["data", "cifar10"], "did you mean 'cifar100'"),
-        (["run", "runtime.results=file"], "runtime.results"),
+        (["run", "run.results=file"], "run.results"),
     ],
 )
 def test_mistakes_are_answered_with_one_clear_sentence(

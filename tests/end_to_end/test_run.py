@@ -18,7 +18,7 @@ from tests.end_to_end.small import TINY
 
 
 def config_in(folder: Path, *overrides: str) -> Config:
-    return compose_config([*TINY, f"runtime.results='{folder}'", *overrides])
+    return compose_config([*TINY, f"run.results='{folder}'", *overrides])
 
 
 METHODS = [

@@ -15,7 +15,7 @@ from tests.end_to_end.small import TINY
 
 def configs(folder: Path, seeds: int) -> list[Config]:
     return [
-        compose_config([*TINY, "method=ce", f"seed={seed}", f"runtime.results='{folder}'"])
+        compose_config([*TINY, "method=ce", f"seed={seed}", f"run.results='{folder}'"])
         for seed in range(seeds)
     ]
 

@@ -140,7 +140,7 @@ def _bad_config(file: Any) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (_version, "has version 99, and this code reads 1"),
+        (_version, "has version 99, and this code reads 2"),
         (_format, "has format 'lico-study'"),
         (_incomplete, "is not complete"),
         (_no_logits, "lacks a part"),

@@ -94,7 +94,7 @@ def test_finished_means_whole_and_of_the_same_configuration(tmp_path: Path) -> N
     assert check_run(path) is None
     assert is_finished(path, config)
     assert not is_finished(path, config_of("lico", 2))
-    elsewhere = config.model_dump() | {"runtime": {"results": "/other", "threads": 2}}
+    elsewhere = config.model_dump() | {"run": {"results": "/other", "threads": 2}}
     assert is_finished(path, type(config).model_validate(elsewhere))
     assert not is_finished(tmp_path / "none.h5", config)
 
