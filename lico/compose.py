@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from lico.config import Config
 from lico.names import suggestion
 
-
 NO_CHOICES = {"experiment", "cluster", "tune"}  # folders of configs that a run does not choose from
 
 

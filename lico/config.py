@@ -207,9 +207,7 @@ class Config(Section):
 
     def identity(self) -> dict[str, Any]:
         """All that decides the result: everything but `run` and the data set's location."""
-        values = self.model_dump(
-            mode="json", exclude={"run": True, "data": {"root", "workers"}}
-        )
+        values = self.model_dump(mode="json", exclude={"run": True, "data": {"root", "workers"}})
         if self.method.name != "lico":
             for unused in ("reading", "prompt", "text"):
                 del values[unused]

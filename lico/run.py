@@ -8,6 +8,7 @@ from statistics import median
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from safetensors.torch import save
 
 from lico.atomic import write_atomically
@@ -91,6 +92,7 @@ def _fabric(config: Config) -> Fabric:
         accelerator=device.type,
         devices=1,
         precision="32-true" if precision == "32" else precision,
+        plugins=[LightningEnvironment()],  # one process, whatever Slurm is on the machine
     )
 
 
@@ -101,9 +103,7 @@ def choose_device(settings: Runtime) -> torch.device:
         ValueError: if a GPU is asked for and there is none.
     """
     if settings.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            "run.device=cuda, but this machine has no CUDA device; use auto or cpu"
-        )
+        raise ValueError("run.device=cuda, but this machine has no CUDA device; use auto or cpu")
     cuda = settings.device == "cuda" or (settings.device == "auto" and torch.cuda.is_available())
     return torch.device("cuda" if cuda else "cpu")
 
