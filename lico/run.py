@@ -8,7 +8,7 @@ from statistics import median
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from safetensors.torch import save
 
 from lico.atomic import write_atomically
