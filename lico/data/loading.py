@@ -52,7 +52,8 @@ class BatchLoader:
     """The training set, epoch by epoch.
 
     Iterating over `epoch(k)` gives the same batches whatever came before, however many workers
-    load them, so that a resumed run sees what an uninterrupted one would have seen.
+    load them, so that a resumed run sees what an uninterrupted one would have seen. Of several
+    processes each takes its part of every batch; all parts together are the batch.
     """
 
     def __init__(
@@ -67,26 +68,34 @@ class BatchLoader:
         paired_views: bool = False,
         workers: int = 0,
         device: torch.device | None = None,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         """Take the data and how to cut it.
 
         Args:
             data: the training split.
             size: side of the network's input in pixels.
-            batch_size: images a batch; the last batch of an epoch may have fewer.
+            batch_size: images a batch, of all processes together; the last batch of an epoch
+                may have fewer.
             seed: of order and augmentation.
             augment: random crops and flips; otherwise images are resized to size × size.
             crop_scale: range of a crop's share of the area.
             paired_views: also give the plain images and crops of them.
             workers: loader processes; 0 loads in this one.
             device: where batches go; the CPU unless given.
+            rank: which contiguous part of each batch this process takes.
+            world_size: processes that share a batch.
+
+        Raises:
+            ValueError: if a batch has fewer images than there are processes.
         """
         self.data = data
         self.batch_size = batch_size
         self.seed = seed
         self.device = device or torch.device("cpu")
         views = _Views(data, size, seed, crop_scale, augment=augment, paired=paired_views)
-        self.order = _EpochOrder(len(data), seed, batch_size)
+        self.order = _EpochOrder(len(data), seed, batch_size, rank, world_size)
         self.loader = DataLoader(
             views,
             batch_sampler=self.order,
@@ -101,9 +110,13 @@ class BatchLoader:
         """Batches an epoch."""
         return len(self.order)
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of one epoch."""
-        self.order.epoch = number
+    def epoch(self, number: int, first_batch: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, from `first_batch` on; those before it are not loaded.
+
+        Raises:
+            ValueError: if the epoch has no such batch.
+        """
+        self.order.start(number, first_batch)
         for items in self.loader:
             yield self._batch(items)
 
@@ -163,19 +176,44 @@ class _Views(Dataset[_Item]):
 
 
 class _EpochOrder(Sampler[list[tuple[int, int]]]):
-    """Batches of (epoch, index) in an order drawn for each epoch."""
+    """One process's part of batches of (epoch, index), in an order drawn for each epoch."""
 
-    def __init__(self, images: int, seed: int, batch_size: int) -> None:
+    def __init__(
+        self, images: int, seed: int, batch_size: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank={rank} is none of world_size={world_size} processes")
+        smallest = min(batch_size, images % batch_size or batch_size)
+        if images and smallest < world_size:
+            raise ValueError(
+                f"{images} images in batches of {batch_size} leave a batch of {smallest}, too few "
+                f"for {world_size} processes; choose a training.batch_size whose last batch has "
+                "one image for each, or fewer processes"
+            )
         self.images = images
         self.seed = seed
         self.batch_size = batch_size
+        self.rank = rank
+        self.world_size = world_size
         self.epoch = 0
+        self.first_batch = 0
 
     def __len__(self) -> int:
         return math.ceil(self.images / self.batch_size)
 
+    def start(self, epoch: int, first_batch: int) -> None:
+        """Choose what the next iteration gives."""
+        if not 0 <= first_batch <= len(self):
+            raise ValueError(
+                f"first_batch={first_batch}, but an epoch has {len(self)} batches; the checkpoint "
+                "belongs to another data set or training.batch_size"
+            )
+        self.epoch, self.first_batch = epoch, first_batch
+
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        random = torch_generator("order", self.seed, self.epoch)
-        order: list[int] = torch.randperm(self.images, generator=random).tolist()
-        for start in range(0, self.images, self.batch_size):
-            yield [(self.epoch, index) for index in order[start : start + self.batch_size]]
+        epoch = self.epoch
+        random = torch_generator("order", self.seed, epoch)
+        order = torch.randperm(self.images, generator=random)
+        for batch in order.split(self.batch_size)[self.first_batch :]:
+            part: list[int] = batch.tensor_split(self.world_size)[self.rank].tolist()
+            yield [(epoch, index) for index in part]

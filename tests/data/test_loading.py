@@ -1,9 +1,11 @@
 """Training batches: every image once, the same whatever the history or the workers."""
 
+import pytest
 import torch
 
 from lico.data.augment import apply_crop_flip
 from lico.data.loading import Batch, BatchLoader
+from lico.data.sample import Sample
 from tests.data.synthetic import TinyData
 
 
@@ -37,6 +39,59 @@ def test_history_and_workers_change_nothing() -> None:
     assert same(second, list(loader(workers=2).epoch(1)))
     assert not same(second, list(loader().epoch(0)))
     assert not same(second, list(loader(seed=2).epoch(1)))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_goes_on_from_any_batch_without_loading_those_before(workers: int) -> None:
+    whole = list(loader().epoch(3))
+    for first in range(5):
+        data = Counting()
+        rest = BatchLoader(
+            data, size=16, batch_size=6, seed=1, augment=True, crop_scale=(0.3, 1.0),
+            workers=workers,
+        ).epoch(3, first)  # fmt: skip
+        assert same(list(rest), whole[first:])
+        if not workers:
+            assert len(data.loaded) == max(0, 20 - 6 * first)
+    interrupted = loader(workers=workers)
+    next(interrupted.epoch(3))
+    assert same(list(interrupted.epoch(3, 2)), whole[2:])
+    with pytest.raises(ValueError, match=r"first_batch=5.*4 batches"):
+        next(loader().epoch(0, 5))
+
+
+class Counting(TinyData):
+    """Remembers what was loaded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[int] = []
+
+    def __getitem__(self, index: int) -> Sample:
+        self.loaded.append(index)
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_parts_of_processes_together_are_the_batches(world_size: int) -> None:
+    settings = {"batch_size": 8, "world_size": world_size}
+    parts = [list(loader(rank=rank, **settings).epoch(1)) for rank in range(world_size)]
+    whole = list(loader(batch_size=8).epoch(1))
+    assert all(len(loader(rank=rank, **settings)) == 3 for rank in range(world_size))
+    for index, batch in enumerate(whole):
+        shares = [each[index] for each in parts]
+        assert torch.equal(torch.cat([share.images for share in shares]), batch.images)
+        assert torch.equal(torch.cat([share.labels for share in shares]), batch.labels)
+        assert [len(s.labels) for s in shares] == [
+            len(x) for x in batch.labels.tensor_split(world_size)
+        ]
+
+
+def test_a_batch_too_small_for_the_processes_names_the_remedy() -> None:
+    with pytest.raises(ValueError, match=r"batch of 2, too few for 3.*training\.batch_size"):
+        loader(world_size=3)
+    with pytest.raises(ValueError, match="rank=2"):
+        loader(rank=2, world_size=2)
 
 
 def test_pictures_are_normalised_with_the_data_sets_statistics() -> None:
