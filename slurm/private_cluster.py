@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slurm.private_files import Node, write_files
-from slurm.processes import alive, command_line, end, leftover
+from slurm.processes import alive, end, leftover, works_for
 
 NODES = (Node("n1", "a100", 2), Node("n2", "a100", 2), Node("n3", "rtx4090", 2))
 DAEMONS = ("munged", "slurmctld", "slurmd")
@@ -111,7 +111,7 @@ class PrivateCluster:
         for file in (self.root / "run").glob("*.pid"):
             with suppress(OSError, ValueError):
                 pid = int(file.read_text())
-                if alive(pid) and str(self.root) in command_line(pid):
+                if alive(pid) and works_for(pid, self.root):
                     found[file.stem] = pid
         return found
 

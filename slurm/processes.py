@@ -17,23 +17,27 @@ def alive(pid: int) -> bool:
     return False
 
 
-def command_line(pid: int) -> str:
+def works_for(pid: int, root: Path) -> bool:
+    """Whether the process was started for the private cluster below `root`."""
+    mark = f"SLURM_CONF={root / 'slurm.conf'}".encode()
     with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    return ""
+        process = Path(f"/proc/{pid}")
+        words = (process / "cmdline").read_bytes()
+        return str(root).encode() in words or mark in (process / "environ").read_bytes().split(
+            b"\0"
+        )
+    return False
 
 
 def leftover(root: Path) -> list[int]:
-    """Step daemons and other processes of this cluster that outlived their daemon."""
-    mark = f"SLURM_CONF={root / 'slurm.conf'}".encode()
+    """Step daemons of a private cluster that outlived the daemon of their node."""
     found: list[int] = []
     for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and int(folder.name) != os.getpid():
+        if folder.name.isdigit():
             with suppress(OSError):
-                stepd = "slurmstepd" in (folder / "comm").read_text()
-                if (stepd and mark in (folder / "environ").read_bytes().split(b"\0")) or str(
-                    root / "run"
-                ) in command_line(int(folder.name)):
+                if "slurmstepd" in (folder / "comm").read_text() and works_for(
+                    int(folder.name), root
+                ):
                     found.append(int(folder.name))
     return found
 
