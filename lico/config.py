@@ -142,6 +142,9 @@ class Text(Section):
     pretrained: str = Field(default="openai", description="an open_clip tag, or a weights file")
 
 
+Precision = Literal["auto", "32", "16-mixed", "bf16-mixed"]
+
+
 class Training(Section):
     """Optimisation (paper, 3.3)."""
 
@@ -151,7 +154,7 @@ class Training(Section):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: NonNegativeFloat = 1e-4
     clip_norm: PositiveFloat | None = Field(default=None, description="gradient norm limit")
-    precision: Literal["auto", "32", "16-mixed", "bf16-mixed"] = Field(
+    precision: Precision = Field(
         default="auto", description="auto: 16-mixed on a CUDA device, 32 elsewhere"
     )
     checkpoint_every: PositiveInt = Field(default=1, description="epochs between checkpoints")
@@ -184,6 +187,11 @@ class Runtime(Section):
     results: str = "results"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: PositiveInt = Field(default=1, description="CPU threads of one run")
+    devices: PositiveInt = Field(default=1, description="processes a node, each with a GPU if any")
+    nodes: PositiveInt = Field(default=1, description="machines that share the run")
+    checkpoint_minutes: PositiveFloat = Field(
+        default=5.0, description="longest training that an interruption without notice can cost"
+    )
     country: str = Field(
         default="NLD", pattern="^[A-Z]{3}$", description="whose electricity mix is emitted"
     )

@@ -3,27 +3,30 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from safetensors.torch import save
 
 from lico.atomic import write_atomically
 from lico.build import build_method
-from lico.config import Config, Runtime
+from lico.config import Config
 from lico.data.loading import BatchLoader
 from lico.data.registry import load_data
 from lico.data.sample import ImageData
+from lico.errors import Interrupted
 from lico.evaluate import evaluate
 from lico.models.classifier import Classifier, build_classifier
 from lico.provenance import device_name, provenance
 from lico.randomness import be_deterministic, seed_globally
+from lico.results.claim import Claim
 from lico.results.format import Cost, RunRecord
 from lico.results.layout import (
     checkpoint_file,
+    claim_file,
     require_writable,
     run_file,
     tensorboard_folder,
@@ -32,80 +35,93 @@ from lico.results.layout import (
 from lico.results.reader import is_finished
 from lico.results.writer import write_run
 from lico.training.checkpoint import Progress
-from lico.training.loop import Place, train
+from lico.training.loop import Hooks, Place, train
+from lico.training.processes import make_fabric, other_processes
 
 OnProgress = Callable[[str, int, int], None]
+OnEpoch = Callable[[int, dict[str, float]], None]
 
 
-def run(config: Config, on_progress: OnProgress | None = None) -> Path:
+def run(
+    config: Config,
+    on_progress: OnProgress | None = None,
+    *,
+    on_epoch: OnEpoch | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Path:
     """Train and evaluate what the configuration describes; a finished run is left alone.
 
     An interrupted run goes on from its last checkpoint. Seed, configuration and machine decide
-    every bit of the result.
+    every bit of the result. With several devices or nodes each process calls this; the first of
+    them writes.
 
     Args:
         config: the run, whole.
         on_progress: called with the phase ("train" or "evaluate"), what is done, and of how much.
+        on_epoch: called with the epoch, from 0, and its scalars.
+        should_stop: asked after each step; True ends the run with a checkpoint.
 
     Returns:
         The run's HDF5 file.
 
     Raises:
         DataMissingError, TextWeightsError, ResultsError: before any work, naming the remedy.
+        Interrupted: after `should_stop`; the same call goes on.
+        SupersededError: if another process has taken the run over.
         NonFiniteLossError: if training diverges.
     """
     target = run_file(config)
     if is_finished(target, config):
         return target
     require_writable(target.parent)
-    report = on_progress or (lambda _phase, _done, _total: None)
-    fabric = _fabric(config)
+    hooks = _Hooks(
+        on_progress or (lambda _phase, _done, _whole: None),
+        on_epoch or (lambda _epoch, _scalars: None),
+        should_stop or (lambda: False),
+    )
+    torch.set_num_threads(config.run.threads)
+    be_deterministic()
+    with other_processes(config.run, run, config):
+        _run(config, target, hooks)
+    return target
+
+
+@dataclass(frozen=True)
+class _Hooks:
+    on_progress: OnProgress
+    on_epoch: OnEpoch
+    should_stop: Callable[[], bool]
+
+    def evaluated(self, part: int, whole: int) -> None:
+        if self.should_stop():
+            raise Interrupted("stopped while evaluating; training is done and saved")
+        self.on_progress("evaluate", part, whole)
+
+
+def _run(config: Config, target: Path, hooks: _Hooks) -> None:
+    fabric = make_fabric(config.run, config.training.precision)
+    claim = Claim.take(claim_file(config)) if fabric.is_global_zero else None
     train_data, val_data = load_data(config.data, "train"), load_data(config.data, "val")
     classifier = _classifier(config, len(train_data.class_names))
-    done = _train(config, fabric, classifier, train_data, report)
+    done = _train(config, fabric, classifier, train_data, claim, hooks)
+    if claim is None:
+        return
     started = time.perf_counter()
     evaluation = evaluate(
         classifier,
         val_data,
         config.saliency,
         device=fabric.device,
-        on_progress=lambda part, whole: report("evaluate", part, whole),
+        on_progress=hooks.evaluated,
     )
     cost = _cost(done, fabric.device, time.perf_counter() - started)
+    claim.check()
     _save_weights(classifier, weights_file(config))
     record = RunRecord(
         config, provenance(fabric.device), train_data.class_names, done.curve, evaluation, cost
     )
     write_run(record, target)
     checkpoint_file(config).unlink(missing_ok=True)
-    return target
-
-
-def _fabric(config: Config) -> Fabric:
-    torch.set_num_threads(config.run.threads)
-    be_deterministic()
-    device = choose_device(config.run)
-    precision = config.training.precision
-    if precision == "auto":
-        precision = "16-mixed" if device.type == "cuda" else "32"
-    return Fabric(
-        accelerator=device.type,
-        devices=1,
-        precision="32-true" if precision == "32" else precision,
-        plugins=[LightningEnvironment()],  # one process, whatever Slurm is on the machine
-    )
-
-
-def choose_device(settings: Runtime) -> torch.device:
-    """The device that the settings name; "auto" takes a GPU if there is one.
-
-    Raises:
-        ValueError: if a GPU is asked for and there is none.
-    """
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("run.device=cuda, but this machine has no CUDA device; use auto or cpu")
-    cuda = settings.device == "cuda" or (settings.device == "auto" and torch.cuda.is_available())
-    return torch.device("cuda" if cuda else "cpu")
 
 
 def _classifier(config: Config, classes: int) -> Classifier:
@@ -119,7 +135,8 @@ def _train(
     fabric: Fabric,
     classifier: Classifier,
     data: ImageData,
-    report: OnProgress,
+    claim: Claim | None,
+    hooks: _Hooks,
 ) -> Progress:
     low, high = config.data.crop_scale
     loader = BatchLoader(
@@ -132,15 +149,23 @@ def _train(
         paired_views=config.method.name == "cgc",
         workers=config.data.workers,
         device=fabric.device,
+        rank=fabric.global_rank,
+        world_size=fabric.world_size,
     )
+    guard = claim.check if claim else lambda: None
     return train(
         fabric,
         build_method(config, classifier, data.class_names),
         loader,
         config.training,
-        Place(checkpoint_file(config), tensorboard_folder(config)),
+        Place(checkpoint_file(config), tensorboard_folder(config), guard),
         country=config.run.country,
-        on_progress=lambda part, whole: report("train", part, whole),
+        checkpoint_minutes=config.run.checkpoint_minutes,
+        hooks=Hooks(
+            on_step=lambda part, whole: hooks.on_progress("train", part, whole),
+            on_epoch=hooks.on_epoch,
+            should_stop=hooks.should_stop,
+        ),
     )
 
 

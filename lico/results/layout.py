@@ -27,6 +27,11 @@ def checkpoint_file(config: Config) -> Path:
     return _folder(config) / "work" / config.run_id() / "checkpoint.pt"
 
 
+def claim_file(config: Config) -> Path:
+    """Which process may write the run's files."""
+    return _folder(config) / "work" / config.run_id() / "claim.json"
+
+
 def log_file(config: Config) -> Path:
     """What went wrong, if a run failed."""
     return _folder(config) / "work" / config.run_id() / "error.log"

@@ -35,6 +35,7 @@ class EnergyMeter:
         """
         from codecarbon import OfflineEmissionsTracker  # noqa: PLC0415 (slow to import)
 
+        self._stretch = 0
         logging.getLogger("codecarbon").setLevel(logging.CRITICAL)
         self._tracker: Any = OfflineEmissionsTracker(
             country_iso_code=country,
@@ -50,9 +51,10 @@ class EnergyMeter:
     def __exit__(self, *_: object) -> None:
         self._tracker.stop()
 
-    def start(self, name: str) -> None:
+    def start(self) -> None:
         """Begin a stretch."""
-        self._tracker.start_task(name)
+        self._stretch += 1
+        self._tracker.start_task(f"stretch {self._stretch}")
 
     def stop(self) -> Energy:
         """End the stretch."""

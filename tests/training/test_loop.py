@@ -1,6 +1,7 @@
 """The loop: schedule, resume, clipping, and a loss that is no number."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,15 +9,22 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from lico.config import Training
+from lico.config import Runtime, Training
 from lico.data.loading import Batch, BatchLoader
+from lico.errors import Interrupted, SupersededError
 from lico.methods.ce import CrossEntropy
 from lico.methods.step import StepLoss
 from lico.models.classifier import Classifier, SmallResNet
-from lico.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from lico.training.loop import NonFiniteLossError, Place, train
+from lico.results.claim import Claim
+from lico.training.checkpoint import Checkpoint, Part, Progress
+from lico.training.loop import Hooks, NonFiniteLossError, Place, train
+from lico.training.processes import make_fabric
 from lico.training.schedule import cosine_7_16
 from tests.data.synthetic import TinyData
+
+
+def one_process() -> Fabric:
+    return make_fabric(Runtime(device="cpu"), "32")
 
 
 def small_method() -> CrossEntropy:
@@ -41,13 +49,13 @@ def run(
             raise KeyboardInterrupt
 
     return train(
-        Fabric(accelerator="cpu", devices=1),
+        one_process(),
         method,
         small_loader(),
         settings,
         Place(folder / "checkpoint.pt", folder / "tensorboard"),
         country="NLD",
-        on_progress=progress,
+        hooks=Hooks(on_step=progress),
     )
 
 
@@ -65,9 +73,9 @@ def test_one_step_is_sgd_with_momentum_and_weight_decay(tmp_path: Path) -> None:
         TinyData(), size=16, batch_size=20, seed=0, augment=False, crop_scale=(0.3, 1.0)
     )
     train(
-        Fabric(accelerator="cpu", devices=1), method, loader,
+        one_process(), method, loader,
         Training(epochs=1, learning_rate=0.1), Place(tmp_path / "c.pt", tmp_path / "t"),
-        country="NLD", on_progress=lambda _done, _whole: None,
+        country="NLD",
     )  # fmt: skip
     again = small_method()
     (batch,) = loader.epoch(0)
@@ -94,18 +102,84 @@ def test_resumed_equals_uninterrupted_bit_by_bit(tmp_path: Path, stop_after: int
     assert done.epoch == 3
 
 
-def test_checkpoint_that_cannot_be_read_is_as_none(tmp_path: Path) -> None:
+def checkpoint_at(path: Path) -> Checkpoint:
     method = small_method()
     optimizer = torch.optim.SGD(method.parameters(), lr=0.1)
-    path = tmp_path / "checkpoint.pt"
-    save_checkpoint(path, method, optimizer, Progress(epoch=2))
-    whole = path.read_bytes()
-    assert load_checkpoint(path, method, optimizer) == Progress(epoch=2)
+    fabric = one_process()
+    return Checkpoint(path, fabric, method, optimizer, lambda: None)
+
+
+def test_checkpoint_that_cannot_be_read_is_as_none(tmp_path: Path) -> None:
+    checkpoint = checkpoint_at(tmp_path / "checkpoint.pt")
+    half = Part(3, 24, {"loss": torch.tensor(1.5, dtype=torch.float64)}, 0.25)
+    checkpoint.save(Progress(epoch=2, part=half))
+    whole = checkpoint.path.read_bytes()
+    assert checkpoint.load() == Progress(epoch=2, part=half)
     for content in (b"", b"nothing", whole[: len(whole) // 2]):
-        path.write_bytes(content)
-        assert load_checkpoint(path, method, optimizer) is None
-    assert load_checkpoint(tmp_path / "absent.pt", method, optimizer) is None
-    assert list(tmp_path.iterdir()) == [path]
+        checkpoint.path.write_bytes(content)
+        assert checkpoint.load() is None
+    assert checkpoint_at(tmp_path / "absent.pt").load() is None
+    assert list(tmp_path.iterdir()) == [checkpoint.path]
+
+
+def test_a_process_that_lost_its_run_writes_no_checkpoint(tmp_path: Path) -> None:
+    claim = Claim.take(tmp_path / "claim.json")
+    checkpoint = replace(checkpoint_at(tmp_path / "checkpoint.pt"), guard=claim.check)
+    checkpoint.save(Progress(epoch=1))
+    before = checkpoint.path.read_bytes()
+    Claim.take(tmp_path / "claim.json")
+    with pytest.raises(SupersededError, match="another process has taken this run over"):
+        checkpoint.save(Progress(epoch=2))
+    assert checkpoint.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3, 4, 8])
+def test_a_stop_at_any_step_goes_on_to_the_same_bits(tmp_path: Path, stop_after: int) -> None:
+    """In the middle of an epoch, at its end, and at the last step of all but one epoch."""
+    expected_method, method = small_method(), small_method()
+    expected = run(expected_method, tmp_path / "whole")
+    steps: list[int] = []
+
+    def train_on(hooks: Hooks) -> Progress:
+        return train(
+            one_process(), method, small_loader(),
+            Training(epochs=3, learning_rate=0.1),
+            Place(tmp_path / "c.pt", tmp_path / "t"), country="NLD", hooks=hooks,
+        )  # fmt: skip
+
+    hooks = Hooks(
+        on_step=lambda done, _whole: steps.append(done),
+        should_stop=lambda: steps[-1] == stop_after,
+    )
+    with pytest.raises(Interrupted, match="goes on from there"):
+        train_on(hooks)
+    method.load_state_dict(small_method().state_dict())
+    done = train_on(Hooks(on_step=lambda part, _whole: steps.append(part)))
+    for name, value in expected_method.state_dict().items():
+        assert torch.equal(method.state_dict()[name], value), name
+    for name in ("loss", "train_top1", "learning_rate"):
+        assert done.curve[name] == expected.curve[name]
+    assert steps == [0, *range(1, stop_after + 1), stop_after, *range(stop_after + 1, 10)]
+
+
+def test_a_long_epoch_is_saved_on_the_way(tmp_path: Path) -> None:
+    """Killed without notice, it goes on from the last save and not from the epoch's start."""
+    method, settings = small_method(), Training(epochs=1, learning_rate=0.1)
+
+    def at_step(done: int, _whole: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            one_process(), method, small_loader(), settings,
+            Place(tmp_path / "c.pt", tmp_path / "t"), country="NLD",
+            checkpoint_minutes=1e-9, hooks=Hooks(on_step=at_step),
+        )  # fmt: skip
+    done = checkpoint_at(tmp_path / "c.pt").load()
+    assert done is not None
+    assert (done.epoch, done.part.steps) == (0, 2)
+    assert done.energy_kwh > 0
 
 
 class Diverging(nn.Module):
