@@ -1,0 +1,1 @@
+"""The study on a cluster: submission, containers, and a throw-away Slurm for tests."""
