@@ -12,7 +12,7 @@ export MPLCONFIGDIR    := $(CACHE)/matplotlib
 export TMPDIR          := $(CACHE)/tmp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types study report doctor clean
+.PHONY: help setup demo test lint types study submit status logs cancel report doctor clean
 
 help:  ## show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,18 @@ demo: setup  ## the whole study in small: train, evaluate, aggregate, report
 
 study: setup  ## an experiment on this machine: make study EXP=lico_seeds [ARGS="overrides"]
 	@$(BIN)/lico study $(EXP) $(ARGS)
+
+submit: setup  ## a study on a Slurm cluster: make submit EXP=lico_seeds [CLUSTER=a100] [ARGS="overrides"]
+	@$(BIN)/python -m slurm submit $(EXP) $(if $(CLUSTER),--cluster $(CLUSTER)) $(ARGS)
+
+status: setup  ## how a submitted study is: make status EXP=lico_seeds
+	@$(BIN)/python -m slurm status $(EXP) $(ARGS)
+
+logs: setup  ## what a submitted run says: make logs RUN=lico-seed1 [ARGS=--follow]
+	@$(BIN)/python -m slurm logs $(RUN) $(ARGS)
+
+cancel: setup  ## end a submitted study: make cancel EXP=lico_seeds
+	@$(BIN)/python -m slurm cancel $(EXP) $(ARGS)
 
 report: setup  ## tables and page of an experiment: make report EXP=demo
 	@$(BIN)/lico report $(EXP)
@@ -39,7 +51,7 @@ lint: setup  ## style, layers, dependencies, shell scripts
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
 	@$(BIN)/deptry .
-	@$(BIN)/shellcheck .ci/run
+	@$(BIN)/shellcheck .ci/run slurm/batch.sh
 
 types: setup  ## static types
 	@$(BIN)/pyright

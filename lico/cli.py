@@ -148,10 +148,16 @@ def known_errors() -> tuple[type[Exception], ...]:
     """The errors that are the user's to mend; their messages say how."""
     from lico.compose import ConfigError  # noqa: PLC0415
     from lico.data.missing import DataMissingError  # noqa: PLC0415
-    from lico.errors import ResultsError  # noqa: PLC0415
+    from lico.errors import ResultsError, SupersededError  # noqa: PLC0415
     from lico.study_command import StudyError  # noqa: PLC0415
 
-    found: list[type[Exception]] = [ConfigError, DataMissingError, ResultsError, StudyError]
+    found: list[type[Exception]] = [
+        ConfigError,
+        DataMissingError,
+        ResultsError,
+        StudyError,
+        SupersededError,
+    ]
     for module, name in (
         ("lico.text.loading", "TextWeightsError"),
         ("lico.training.loop", "NonFiniteLossError"),
@@ -161,17 +167,27 @@ def known_errors() -> tuple[type[Exception], ...]:
     return tuple(found)
 
 
-def main() -> None:
-    """Run the command line; a known error becomes one sentence and exit status 1."""
+def run_app(commands: typer.Typer, *known: type[Exception]) -> None:
+    """Run a command line; an error that is the user's to mend is one sentence and exit status 1.
+
+    Args:
+        commands: of the command line.
+        known: such errors, besides those of this package.
+    """
     try:
-        app()
+        commands()
     except (KeyboardInterrupt, SystemExit) as end:
         if isinstance(end, SystemExit) and end.code != INTERRUPTED:
             raise
         errors.print("interrupted; the same command goes on from here", style="yellow")
         sys.exit(INTERRUPTED)
     except Exception as error:
-        if isinstance(error, (*known_errors(), ValueError)):
+        if isinstance(error, (*known_errors(), *known, ValueError)):
             errors.print(f"error: {error}", style="red", markup=False)
             sys.exit(1)
         raise
+
+
+def main() -> None:
+    """Run the command line."""
+    run_app(app)

@@ -66,12 +66,17 @@ def groups() -> dict[str, list[str]]:
     }
 
 
-def explain(error: ValidationError) -> str:
-    """A validation error in words, one line a key."""
+def explain(error: ValidationError, known: list[str] | None = None) -> str:
+    """A validation error in words, one line a key.
+
+    Args:
+        error: what is wrong.
+        known: the keys that there are; those of a run unless given.
+    """
     lines: list[str] = []
     for each in error.errors(include_url=False):
         key = ".".join(str(part) for part in each["loc"])
-        hint = suggestion(key, keys()) if each["type"] == "extra_forbidden" else ""
+        hint = suggestion(key, known or keys()) if each["type"] == "extra_forbidden" else ""
         got = "" if each["type"] in {"extra_forbidden", "missing"} else f" (got {each['input']!r})"
         lines.append(f"{key}: {each['msg']}{got}{hint}")
     return "\n".join(lines)

@@ -22,19 +22,24 @@ def weights_file(config: Config) -> Path:
     return _folder(config) / "runs" / f"{config.run_id()}.safetensors"
 
 
+def work_folder(config: Config) -> Path:
+    """What is only of use until the run is finished."""
+    return _folder(config) / "work" / config.run_id()
+
+
 def checkpoint_file(config: Config) -> Path:
     """What an interrupted run goes on from."""
-    return _folder(config) / "work" / config.run_id() / "checkpoint.pt"
+    return work_folder(config) / "checkpoint.pt"
 
 
 def claim_file(config: Config) -> Path:
     """Which process may write the run's files."""
-    return _folder(config) / "work" / config.run_id() / "claim.json"
+    return work_folder(config) / "claim.json"
 
 
 def log_file(config: Config) -> Path:
     """What went wrong, if a run failed."""
-    return _folder(config) / "work" / config.run_id() / "error.log"
+    return work_folder(config) / "error.log"
 
 
 def tensorboard_folder(config: Config) -> Path:

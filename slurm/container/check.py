@@ -109,7 +109,7 @@ def _names_registry(image: str) -> bool:
 def _ask(command: list[str]) -> subprocess.CompletedProcess[str]:
     """The program's answer; one that hangs or cannot start has failed."""
     try:
-        return subprocess.run(  # noqa: S603 (our own arguments)
+        return subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=_ASK_SECONDS
         )
     except (OSError, subprocess.TimeoutExpired) as error:

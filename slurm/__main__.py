@@ -1,0 +1,5 @@
+"""`python -m slurm`."""
+
+from slurm.cli import main
+
+main()
