@@ -28,6 +28,7 @@ NODES = (Node("n1", "a100", 2), Node("n2", "a100", 2), Node("n3", "rtx4090", 2))
 DAEMONS = ("munged", "slurmctld", "slurmd")
 ACCOUNTING_DAEMONS = ("mariadbd", "slurmdbd")
 START_S = 60.0
+LONGEST_SOCKET = 100
 STOP_S = 10.0
 
 
@@ -71,6 +72,11 @@ class PrivateCluster:
             raise ClusterError(
                 f"{', '.join(missing)} not found; on Debian and Ubuntu: "
                 "apt install slurm-wlm munge, with --accounting also slurmdbd mariadb-server"
+            )
+        if len(str(self.root / "run" / "munge.socket")) > LONGEST_SOCKET:
+            raise ClusterError(
+                f"{self.root} is too long for a socket's name ({LONGEST_SOCKET} characters); "
+                "choose a shorter folder with --root"
             )
         if self.pids():
             raise ClusterError(f"a cluster runs in {self.root} already; stop it first")

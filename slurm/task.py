@@ -172,6 +172,8 @@ class _Progress:
             return
         if phase != self.phase:
             self.started, self.first = now, done
+            if phase == "train":
+                say(f"training begins at step {done} of {whole}")
         self.phase, self.noted = phase, now
         values = {"phase": phase, "done": done, "whole": whole, "at": now}
         values |= {"started": self.started, "first": self.first, "job": job_name()}

@@ -1,9 +1,12 @@
 """Energy and peak memory of a stretch of work."""
 
 import logging
+import os
 import resource
+import shutil
 import sys
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -33,7 +36,8 @@ class EnergyMeter:
         Args:
             country: whose electricity it is, an ISO 3166 code of three letters.
         """
-        from codecarbon import OfflineEmissionsTracker  # noqa: PLC0415 (slow to import)
+        with _as_outside_of_slurm():
+            from codecarbon import OfflineEmissionsTracker  # noqa: PLC0415 (slow to import)
 
         self._stretch = 0
         logging.getLogger("codecarbon").setLevel(logging.CRITICAL)
@@ -60,6 +64,21 @@ class EnergyMeter:
         """End the stretch."""
         data = self._tracker.stop_task()
         return Energy(float(data.energy_consumed), float(data.emissions))
+
+
+@contextmanager
+def _as_outside_of_slurm() -> Generator[None]:
+    """Hide the job from codecarbon where it could not ask about it.
+
+    Inside a Slurm job it calls scontrol, and fails where there is none, as in most containers.
+    It decides so once, when it is imported.
+    """
+    job = None if shutil.which("scontrol") else os.environ.pop("SLURM_JOB_ID", None)
+    try:
+        yield
+    finally:
+        if job is not None:
+            os.environ["SLURM_JOB_ID"] = job
 
 
 def reset_peak_memory(device: torch.device) -> None:
