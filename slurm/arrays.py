@@ -18,6 +18,9 @@ _REMEDIES = {
     r"group not permitted|access.*partition|not allowed.*partition": (
         "this partition is not open to you; set cluster.partition to one of: {partitions}"
     ),
+    r"partition not available": (
+        "this partition takes no jobs; set cluster.partition to one of: {partitions}"
+    ),
     r"invalid account|account/partition": "set cluster.account (sacctmgr show associations)",
     r"invalid qos": "set cluster.qos to one that your account has",
     r"gres.*specification|gres.*specified": "set cluster.gres to one of: {gres}",

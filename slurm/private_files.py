@@ -106,7 +106,7 @@ SlurmctldParameters=preempt_send_user_signal
     lines += [
         "PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE PriorityTier=10 PreemptMode=OFF",
         "PartitionName=preemptible Nodes=ALL MaxTime=INFINITE PriorityTier=1 GraceTime=15",
-        "PartitionName=closed Nodes=ALL State=UP AllowGroups=nobody-at-all",
+        "PartitionName=closed Nodes=ALL State=INACTIVE",
     ]
     return "\n".join(lines) + "\n"
 

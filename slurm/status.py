@@ -41,7 +41,7 @@ def show_status(console: Console, experiment: str, overrides: list[str], results
     states = run_states(configs, submissions)
     console.print(_table(states, submissions))
     for line in _summary(states, submissions):
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, soft_wrap=True)
     for state in states:
         if state.state in ("failed", "interrupted"):
             _show_failure(console, state)
@@ -50,6 +50,7 @@ def show_status(console: Console, experiment: str, overrides: list[str], results
             f"make submit EXP={experiment} submits what is missing; runs go on from their last "
             "checkpoints",
             highlight=False,
+            soft_wrap=True,
         )
 
 
@@ -125,10 +126,11 @@ def duration(seconds: float) -> str:
 
 
 def _show_failure(console: Console, state: RunState) -> None:
-    console.print(
-        f"\n{state.config.run_id()} {state.state}: {state.reason}", style="red", markup=False
-    )
+    def say(text: str, style: str = "") -> None:
+        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    say(f"\n{state.config.run_id()} {state.state}: {state.reason}", "red")
     if state.log is not None:
-        console.print(f"{state.log}:", markup=False, highlight=False, style="dim")
+        say(f"{state.log}:", "dim")
         for line in tail(state.log, LOG_LINES):
-            console.print(f"  {line}", markup=False, highlight=False)
+            say(f"  {line}")

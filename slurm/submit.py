@@ -156,7 +156,7 @@ def _say_how_to_follow(console: Console, plan: Plan, submission: Submission) -> 
     waiting = [array.job for array in submission.arrays if array.follow_up]
 
     def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     if own:
         tasks, numbers = sum(array.tasks for array in own), ", ".join(array.job for array in own)

@@ -23,7 +23,7 @@ from tests.requirements import require
 TINY = (
     "text=embedded, data.image_size=24, data.scenes.train_images=24, data.scenes.val_images=24, "
     "training.batch_size=8, training.learning_rate=0.05, saliency.batch_size=24, "
-    "saliency.gallery_images=4, model=small_resnet"
+    "saliency.gallery_images=4, model=small_resnet, training.epochs=2"
 )
 EXPERIMENT = """
 title: Small runs

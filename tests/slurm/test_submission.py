@@ -81,7 +81,7 @@ def test_a_run_that_always_fails_is_given_up_and_the_others_go_on(site: Site) ->
     assert [attempt.outcome for attempt in site.attempts(broken)] == ["failed"] * 3
     told = site.lico("status", name).stdout
     assert "1 failed" in told
-    assert "failed 3 times in the same way: NonFiniteLossError: loss not finite" in told
+    assert "failed 3 times in the same way: NonFiniteLossError: cross_entropy, loss not" in told
     assert "_log.out:" in told
     assert "NonFiniteLossError" in site.lico("logs", "broken").stdout
     assert "1 to submit" in site.lico("submit", name, "--cluster", "test").stdout  # once mended
@@ -156,7 +156,7 @@ def test_two_hundred_finished_runs_pass_through_an_array_quickly(site: Site) -> 
     ("words", "said"),
     [
         (["cluster.partition=nowhere"], "set cluster.partition to one of: closed, gpu, preempt"),
-        (["cluster.partition=closed"], "not open to you"),
+        (["cluster.partition=closed"], "this partition takes no jobs"),
         (["cluster.memory_gb=900"], "lower cluster.memory_gb"),
         (["cluster.memory_gb=1"], "too little"),
         (["cluster.gres=gpu:h100"], "this cluster has no gpu:h100; it has gpu:a100, gpu:rtx4090"),
