@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from lico.names import suggestion
+from lico.writable import provide_writable_places
 
 app = typer.Typer(
     name="lico",
@@ -164,6 +165,7 @@ def known_errors() -> tuple[type[Exception], ...]:
 def main() -> None:
     """Run the command line; a known error becomes one sentence and exit status 1."""
     try:
+        provide_writable_places()
         app()
     except (KeyboardInterrupt, SystemExit) as end:
         if isinstance(end, SystemExit) and end.code != INTERRUPTED:
