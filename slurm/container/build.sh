@@ -1,49 +1,27 @@
 #!/bin/sh
 # Build the image with whichever of docker, podman and buildah is here (BUILDER=... chooses one).
-# The image is named lico, its tag has the version and the commit; lico:latest is the newest.
+# It is named lico, its tag has the version and the commit; lico:latest is the newest.
 # BASE_IMAGE=... replaces the public base.
 set -eu
 cd "$(dirname "$0")/../.."
-
-usable() { # docker's client alone cannot build: its daemon has to answer
-  case $1 in
-    docker) docker info >/dev/null 2>&1 ;;
-    *) command -v "$1" >/dev/null ;;
-  esac
-}
-
-builder=${BUILDER:-}
-if [ -z "$builder" ]; then
-  for each in docker podman buildah; do
-    if usable "$each"; then builder=$each; break; fi
-  done
-fi
-case $builder in
-  docker | podman | buildah) ;;
-  '')
-    echo "No program to build images: install podman, buildah or docker (and start its daemon);" >&2
-    echo "on Debian and Ubuntu: apt install podman. Without an image the study runs all the same:" >&2
-    echo "make study EXP=demo, or on a cluster a profile with container.runtime: bare." >&2
-    exit 1 ;;
-  *) echo "BUILDER=$builder is not one of docker, podman, buildah" >&2; exit 1 ;;
-esac
-usable "$builder" || { echo "BUILDER=$builder is not installed or does not answer" >&2; exit 1; }
+. slurm/container/engine.sh
+choose_engine "${BUILDER:-}" BUILDER docker podman buildah
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 commit=$(git rev-parse HEAD 2>/dev/null || echo unknown)
-short=$(printf %.9s "$commit")
+tag=$version-$(printf %.9s "$commit")
 if [ -n "$(git status --porcelain 2>/dev/null)" ]; then
   commit=$commit-modified
-  short=$short-modified
+  tag=$tag-modified
 fi
-image=lico:$version-$short
 
-set -- --build-arg "VERSION=$version" --build-arg "COMMIT=$commit" --tag "$image" --tag lico:latest
+set -- --build-arg "VERSION=$version" --build-arg "COMMIT=$commit"
+set -- "$@" --tag "lico:$tag" --tag lico:latest
 if [ -n "${BASE_IMAGE:-}" ]; then set -- "$@" --build-arg "BASE_IMAGE=$BASE_IMAGE"; fi
 
-# Machines behind an inspecting proxy have their own certificates and package settings: podman and
-# buildah lend them to the build; of this only the certificates stay in the image.
-if [ "$builder" != docker ]; then
+# A machine behind an inspecting proxy has certificates and package settings of its own. podman and
+# buildah lend them to the build; of these only the certificates stay in the image.
+if [ "$engine" != docker ]; then
   set -- "$@" --layers --format oci
   for each in /etc/pip.conf /etc/uv/uv.toml /usr/local/share/ca-certificates; do
     if [ -e "$each" ]; then set -- "$@" --volume "$each:$each:ro"; fi
@@ -55,6 +33,6 @@ if [ "$builder" != docker ]; then
   fi
 fi
 
-echo "$builder builds $image; the first time it fetches about 3 GB"
-"$builder" build "$@" .
-echo "built $image"
+echo "$engine builds lico:$tag; the first time it fetches about 3 GB"
+"$engine" build "$@" .
+echo "built lico:$tag"
