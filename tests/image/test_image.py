@@ -144,6 +144,7 @@ def test_triton_finds_its_driver_module_without_a_compiler(image: Image, tmp_pat
         ["cc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", tmp_path / "libcuda.so.1",
          tmp_path / "driver.c"], check=True,
     )  # fmt: skip
+    tmp_path.chmod(0o755)
     done = image.run(
         "-c", TRITON, entrypoint="/opt/lico/bin/python",
         options=[f"--volume={tmp_path}:/driver:ro", "--env=LD_LIBRARY_PATH=/driver",
