@@ -8,9 +8,8 @@ ARG BASE_IMAGE=debian:bookworm-slim
 
 FROM ${BASE_IMAGE} AS python
 ENV DEBIAN_FRONTEND=noninteractive
-SHELL ["/bin/sh", "-euc"]
 # hadolint ignore=DL3008
-RUN apt-get update -qq; \
+RUN set -eu; apt-get update -qq; \
     apt-get install -qq -y --no-install-recommends python3 ca-certificates; \
     update-ca-certificates; \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log
@@ -18,7 +17,7 @@ RUN apt-get update -qq; \
 
 FROM python AS tools
 # hadolint ignore=DL3008,DL3009,DL3013
-RUN apt-get update -qq; \
+RUN set -eu; apt-get update -qq; \
     apt-get install -qq -y --no-install-recommends python3-venv; \
     python3 -m venv /builder; \
     /builder/bin/pip install --quiet --no-cache-dir 'uv>=0.13,<0.14' hatchling
@@ -36,7 +35,8 @@ COPY pyproject.toml README.md LICENSE ./
 COPY configs configs
 COPY slurm slurm
 COPY lico lico
-RUN /builder/bin/python -m hatchling build -t wheel -d /wheel; \
+RUN set -eu; \
+    /builder/bin/python -m hatchling build -t wheel -d /wheel; \
     /builder/bin/uv venv --quiet /opt/lico; \
     /builder/bin/uv pip install --quiet --python /opt/lico --no-deps --compile-bytecode /wheel/*.whl; \
     find /opt/lico -name direct_url.json -delete -o -name .lock -delete
@@ -47,7 +47,7 @@ COPY --from=requirements /requirements.txt /builder/
 # Triton needs a C compiler for one file that is the same for all its kernels, and a library of the
 # driver that only machines with a GPU have: compile it now, against an empty one of that name.
 # hadolint ignore=DL3008,DL3013
-RUN apt-get update -qq; \
+RUN set -eu; apt-get update -qq; \
     apt-get install -qq -y --no-install-recommends python3-venv python3-dev gcc libc6-dev; \
     python3 -m venv /builder; \
     /builder/bin/pip install --quiet --no-cache-dir 'uv>=0.13,<0.14'; \
