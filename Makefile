@@ -12,10 +12,11 @@ export MPLCONFIGDIR    := $(CACHE)/matplotlib
 export TMPDIR          := $(CACHE)/tmp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types study submit status logs cancel report doctor clean
+.PHONY: help setup demo test lint types study submit status logs cancel report doctor \
+  image image-demo test-image clean
 
 help:  ## show the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.ready  ## install the locked environment into .venv
 
@@ -46,12 +47,24 @@ doctor: setup  ## what this machine has and lacks
 test: setup  ## all tests
 	@$(BIN)/pytest -n $(JOBS) --dist loadscope $(ARGS)
 
+test-image: setup  ## build the image and test it (7 GB, some minutes)
+	@LICO_REQUIRE=image $(BIN)/pytest -m image $(ARGS)
+
+image:  ## build the container image with docker, podman or buildah
+	@mkdir -p $(TMPDIR)
+	@slurm/container/build.sh
+
+image-demo:  ## the demo in the image, as you and without network; results/ as usual
+	@mkdir -p $(TMPDIR)
+	@slurm/container/run.sh study demo $(ARGS)
+
 lint: setup  ## style, layers, dependencies, shell scripts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
 	@$(BIN)/deptry .
-	@$(BIN)/shellcheck .ci/run slurm/batch.sh
+	@$(BIN)/shellcheck --external-sources .ci/* slurm/*.sh slurm/container/*.sh slurm/container/triton-cc
+	@$(BIN)/hadolint Dockerfile
 
 types: setup  ## static types
 	@$(BIN)/pyright

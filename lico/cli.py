@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from lico.names import suggestion
+from lico.writable import provide_writable_places
 
 app = typer.Typer(
     name="lico",
@@ -175,6 +176,7 @@ def run_app(commands: typer.Typer, *known: type[Exception]) -> None:
         known: such errors, besides those of this package.
     """
     try:
+        provide_writable_places()
         commands()
     except (KeyboardInterrupt, SystemExit) as end:
         if isinstance(end, SystemExit) and end.code != INTERRUPTED:

@@ -13,6 +13,9 @@ from slurm.container.settings import Container, all_mounts, image_file
 # working folder, so that the code that runs is the image's.
 IMAGE_PYTHON = ("/opt/lico/bin/python", "-I")
 
+# Over a CC of the host, which Apptainer would hand on: the image has no other compiler.
+_IMAGE_CC = "CC=/opt/lico/libexec/triton-cc"
+
 # Apptainer and pyxis hand the whole environment on; into Docker and Podman these names go, each
 # with the value that it has where the task starts.
 FORWARDED = (
@@ -104,6 +107,7 @@ def _apptainer(container: Container, folder: Path, *, gpus: bool) -> list[str]:
         "--no-home",
         *(f"--bind={_colons(mount)}" for mount in all_mounts(container, folder)),
         f"--pwd={folder}",
+        f"--env={_IMAGE_CC}",
         *(["--nv"] if gpus else []),
     ]
 

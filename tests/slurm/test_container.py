@@ -51,11 +51,12 @@ def test_apptainer(runtime: str) -> None:
         "--bind=/home/ada/weights:/home/ada/weights:ro",
         "--bind=/scratch/ada/results:/scratch/ada/results",
         "--pwd=/scratch/study",
+        "--env=CC=/opt/lico/libexec/triton-cc",
         "/scratch/study/lico.sif", "env", "HF_HUB_OFFLINE=1", *PYTHON,
     ]  # fmt: skip
     assert command(runtime, "lico.sif") == expected
     with_gpu = command(runtime, "lico.sif", gpus=True, options=["--writable-tmpfs"])
-    assert with_gpu == [*expected[:8], "--nv", "--writable-tmpfs", *expected[8:]]
+    assert with_gpu == [*expected[:9], "--nv", "--writable-tmpfs", *expected[9:]]
     assert "docker://ghcr.io/me/lico:1" in command(runtime, "docker://ghcr.io/me/lico:1")
 
 
