@@ -8,8 +8,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from lico.names import suggestion
-
 app = typer.Typer(
     name="lico",
     no_args_is_help=True,
@@ -109,15 +107,42 @@ def doctor(
 
 @app.command()
 def data(
-    name: Annotated[str, typer.Argument(help="cifar100, imagenet_s50 or clip (text weights)")],
-    root: Annotated[Path, typer.Option(help="where data sets lie (data.root)")] = Path("data"),
+    name: Annotated[
+        str, typer.Argument(help="a name in configs/data such as cifar100, or clip (text weights)")
+    ],
+    overrides: Overrides = None,
+    root: Annotated[
+        Path | None, typer.Option(help="folder of the packed files (data.root)")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option(help="where the images lie; by default in the root")
+    ] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(help="ImageNet-S's masks, category and mapping files")
+    ] = None,
+    boxes: Annotated[Path | None, typer.Option(help="CLS-LOC XML files")] = None,
+    names: Annotated[Path | None, typer.Option(help="readable names of the classes")] = None,
+    max_side: Annotated[
+        int | None, typer.Option(min=32, help="make larger images as small; compresses them again")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="that look at images")] = None,
+    again: Annotated[bool, typer.Option("--again", help="pack although it is packed")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="read and check all of it")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what is there, and stop")] = False,
 ) -> None:
-    """Fetch a data set or the text weights, or say what to do by hand."""
-    from lico.data_command import FETCHERS  # noqa: PLC0415
+    """Bring a data set from its usual form to one packed file, or say what to do by hand."""
+    from lico import data_command as command  # noqa: PLC0415
 
-    if name not in FETCHERS:
-        raise ValueError(f"{name} is not one of {', '.join(FETCHERS)}{suggestion(name, FETCHERS)}")
-    console.print(FETCHERS[name](root))
+    settings = command.data_settings(name, overrides or [], root)
+    options = command.Options(source, annotations, boxes, names, max_side, threads, again)
+    if name == command.TEXT_WEIGHTS:
+        command.fetch_text_weights(console)
+    elif verify:
+        command.verify(console, settings)
+    elif dry_run:
+        command.look(console, settings, options)
+    else:
+        command.prepare(console, settings, options)
 
 
 @app.command("pretrain-text")
@@ -153,6 +178,7 @@ def known_errors() -> tuple[type[Exception], ...]:
 
     found: list[type[Exception]] = [ConfigError, DataMissingError, ResultsError, StudyError]
     for module, name in (
+        ("lico.data.packed.layout", "PackError"),
         ("lico.text.loading", "TextWeightsError"),
         ("lico.training.loop", "NonFiniteLossError"),
     ):
