@@ -14,7 +14,7 @@ from safetensors.torch import save
 from lico.atomic import write_atomically
 from lico.build import build_method
 from lico.config import Config
-from lico.data.loading import BatchLoader
+from lico.data.batches import training_batches
 from lico.data.registry import load_data
 from lico.data.sample import ImageData
 from lico.errors import Interrupted
@@ -138,19 +138,16 @@ def _train(
     claim: Claim | None,
     hooks: _Hooks,
 ) -> Progress:
-    low, high = config.data.crop_scale
-    loader = BatchLoader(
+    loader = training_batches(
         data,
-        size=config.data.image_size,
+        config.data,
         batch_size=config.training.batch_size,
         seed=config.seed,
-        augment=config.data.augmentation == "crop_flip",
-        crop_scale=(low, high),
         paired_views=config.method.name == "cgc",
-        workers=config.data.workers,
         device=fabric.device,
         rank=fabric.global_rank,
         world_size=fabric.world_size,
+        processes_here=config.run.devices,
     )
     guard = claim.check if claim else lambda: None
     return train(

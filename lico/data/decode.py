@@ -1,6 +1,7 @@
 """Image files to 8-bit RGB pixels, whatever their colour model."""
 
 import io
+import math
 from typing import Any
 
 import numpy as np
@@ -47,9 +48,7 @@ def decode_rgb(content: bytes, factor: int = 1) -> UInt8[np.ndarray, "height wid
     return _decode_with_pillow(content)
 
 
-def decode_crop(
-    content: bytes, height: int, width: int, crop: CropFlip, size: int
-) -> UInt8[Tensor, "3 size size"]:
+def decode_crop(content: bytes, crop: CropFlip, size: int) -> UInt8[Tensor, "3 size size"]:
     """A crop of an image file, resized and mirrored.
 
     The pixels are those of decoding everything and then torchvision's resized_crop. Only where
@@ -58,8 +57,6 @@ def decode_crop(
 
     Args:
         content: of the file.
-        height: of the whole image in pixels.
-        width: of the whole image in pixels.
         crop: in pixels of the whole image.
         size: side of the result in pixels.
     """
@@ -67,9 +64,12 @@ def decode_crop(
     pixels = decode_rgb(content, factor)
     if factor == 1:
         return apply_crop_flip(torch.from_numpy(pixels).permute(2, 0, 1), crop, size)
-    y, x = pixels.shape[0] / height, pixels.shape[1] / width
-    box = (crop.left * x, crop.top * y, (crop.left + crop.width) * x, (crop.top + crop.height) * y)
-    cut = Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR, box=box)
+    top, bottom = crop.top / factor, (crop.top + crop.height) / factor
+    left, right = crop.left / factor, (crop.left + crop.width) / factor
+    y, x = int(top), int(left)  # nothing beyond the crop may show at its edges
+    near = Image.fromarray(pixels[y : math.ceil(bottom), x : math.ceil(right)])
+    box = (left - x, top - y, right - x, bottom - y)
+    cut = near.resize((size, size), Image.Resampling.BILINEAR, box=box)
     out = torch.from_numpy(np.array(cut)).permute(2, 0, 1)
     return out.flip(2) if crop.flip else out
 

@@ -36,6 +36,9 @@ class CarefulFile:
                 self.error = error
         return size
 
+    def read(self, size: int) -> bytes:
+        return self.file.read(size) or b""
+
     def readinto(self, buffer: memoryview) -> int:
         return self.file.readinto(buffer) or 0
 

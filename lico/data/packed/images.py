@@ -87,9 +87,8 @@ class PackedImages(Dataset[Sample]):
         if self._tables.pixels is not None:
             pixels = torch.from_numpy(self._pixels(index)).permute(2, 0, 1)
             return apply_crop_flip(pixels, crop, size)
-        height, width = self.image_size(index)
         try:
-            return decode_crop(self.file_content(index), height, width, crop, size)
+            return decode_crop(self.file_content(index), crop, size)
         except ImageError as error:
             raise self._damaged(index, error) from error
 

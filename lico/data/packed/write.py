@@ -206,7 +206,7 @@ class _Packing:
     def _ids(self, group: Node, values: list[str]) -> None:
         encoded = np.char.encode(np.array(values), "utf-8")
         kind = h5py.string_dtype("utf-8", encoded.dtype.itemsize)
-        stored = group.create_dataset("id", data=encoded, dtype=kind)
+        stored = group.create_dataset("id", data=encoded.astype(kind))
         self.manifest[stored.name] = text_checksum(values)
 
     def _provenance(self) -> dict[str, Any]:
