@@ -46,6 +46,33 @@ def run_command(overrides: Overrides = None) -> None:
 
 
 @app.command()
+def evaluate(
+    weights: Annotated[
+        Path, typer.Argument(help="a Lightning checkpoint, a torch state dict, or safetensors")
+    ],
+    overrides: Overrides = None,
+    label_order: Annotated[
+        str, typer.Option(help="how the file numbers classes: data, numeric_folders, marked_last")
+    ] = "data",
+) -> None:
+    """Evaluate weights that others have trained; leaves one HDF5 file, as a run does."""
+    from typing import get_args  # noqa: PLC0415
+
+    from lico.compose import compose_config  # noqa: PLC0415
+    from lico.models.published import LabelOrder  # noqa: PLC0415
+    from lico.progress import RunProgress  # noqa: PLC0415
+    from lico.published import evaluate_published  # noqa: PLC0415
+
+    known = get_args(LabelOrder)
+    if label_order not in known:
+        raise ValueError(f"--label-order={label_order} is not one of {', '.join(known)}")
+    config = compose_config(overrides or [])
+    with RunProgress(console, weights.name) as progress:
+        path = evaluate_published(config, weights, label_order, progress.update)  # pyright: ignore[reportArgumentType]
+    console.print(f"finished: {path}")
+
+
+@app.command()
 def study(
     experiment: Experiment,
     overrides: Overrides = None,

@@ -287,6 +287,7 @@ def test_a_maximum_side_shrinks_image_mask_and_boxes(tree: Path, tmp_path: Path)
     whole = Image.fromarray(picture(375, 500)).resize((250, 188), Image.Resampling.LANCZOS)
     difference = np.asarray(whole).transpose(2, 0, 1).astype(float) - sample.image.numpy()
     assert np.abs(difference).mean() < 4  # compressed twice
-    assert data.file_content(1) == (
-        tree / "validation" / "n01491361" / "validation_1.JPEG"
-    ).read_bytes()
+    assert (
+        data.file_content(1)
+        == (tree / "validation" / "n01491361" / "validation_1.JPEG").read_bytes()
+    )
