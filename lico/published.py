@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from lico.config import Config
-from lico.data.registry import load_data
+from lico.data.registry import data_record, load_data
 from lico.evaluate import evaluate
 from lico.models.published import LabelOrder, WeightsError, load_published
 from lico.names import class_index
@@ -75,8 +75,9 @@ def evaluate_published(
     )
     seconds = time.perf_counter() - started
     cost = Cost(device_name(device), 0.0, math.nan, seconds, 0.0, math.nan, math.nan)
-    origin = {"weights": str(weights), "label_order": order}
-    record = RunRecord(placed, provenance(device) | origin, names, {}, evaluation, cost)
+    made = provenance(device) | data_record(data)
+    made |= {"weights": weights.name, "label_order": order}
+    record = RunRecord(placed, made, names, {}, evaluation, cost)
     write_run(record, target)
     return target
 

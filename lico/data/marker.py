@@ -34,6 +34,7 @@ class MarkedData:
         self.name = data.name
         self.class_names = data.class_names
         self.mean, self.std = data.mean, data.std
+        self.fingerprint: str | None = getattr(data, "fingerprint", None)
 
     @property
     def labels(self) -> Int64[Tensor, " images"]:

@@ -30,6 +30,11 @@ def load_data(settings: Data, split: Split) -> ImageData:
     return data if settings.marker.class_name is None else MarkedData(data, settings.marker)
 
 
+def data_record(data: ImageData) -> dict[str, str | None]:
+    """What a result file says of its data: the packed file's fingerprint; none for scenes."""
+    return {"data_fingerprint": getattr(data, "fingerprint", None)}
+
+
 def pack_path(settings: Data) -> Path:
     """Where the packed file of the data set lies."""
     return Path(settings.root) / f"{settings.title}.h5"

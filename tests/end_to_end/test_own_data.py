@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lico.compose import compose_config
+from lico.data.packed.read import read_header
 from lico.models.classifier import SmallResNet
 from lico.published import evaluate_published
 from lico.results.reader import read_run
@@ -42,11 +43,14 @@ def settings(folder: Path, *more: str) -> list[str]:
 
 def test_runs_give_the_same_bits_whatever_the_workers(folder: Path) -> None:
     logits: list[np.ndarray] = []
+    birds = folder / "data" / "birds.h5"
     for workers in (0, 2):
         training = ["training.epochs=2", "training.batch_size=3", f"data.workers={workers}"]
         results = f"run.results={folder}/workers{workers}"
         config = compose_config(settings(folder, "method=cgc", results, *training))
-        logits.append(read_run(run(config)).evaluation.logits)
+        record = read_run(run(config))
+        assert record.provenance["data_fingerprint"] == read_header(birds).fingerprint
+        logits.append(record.evaluation.logits)
     np.testing.assert_array_equal(logits[0], logits[1])
 
 
