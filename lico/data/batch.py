@@ -25,8 +25,18 @@ class PairedViews:
 
 @dataclass(frozen=True)
 class Batch:
-    """Normalised training images with their labels and, if asked for, paired views."""
+    """Normalised training images with their labels and, if asked for, paired views.
+
+    Attributes:
+        images: normalised.
+        labels: class indices.
+        views: paired views.
+        whole: images of the whole batch, of which this is one process's part; None: not known.
+        indices: which images of the data set these are; None: not known.
+    """
 
     images: Float[Tensor, "batch 3 size size"]
     labels: Int64[Tensor, " batch"]
     views: PairedViews | None = None
+    whole: int | None = None
+    indices: Int64[Tensor, " batch"] | None = None

@@ -84,16 +84,16 @@ class BatchLoader:
             ValueError: if the epoch has no such batch.
         """
         self.sampler.start(number, first_batch)
-        for raw in self.loader:
-            yield self._batch(raw)
+        for place, raw in enumerate(self.loader, first_batch):
+            yield self._batch(raw, self.order.images_in(place))
 
-    def _batch(self, raw: RawBatch) -> Batch:
-        labels = raw.labels.to(self.device, non_blocking=True)
-        images = self._normalised(raw.images)
-        if raw.plain is None or raw.cropped is None:
-            return Batch(images, labels)
-        views = PairedViews(self._normalised(raw.plain), self._normalised(raw.cropped), raw.crops)
-        return Batch(images, labels, views)
+    def _batch(self, raw: RawBatch, whole: int) -> Batch:
+        indices, labels = (x.to(self.device, non_blocking=True) for x in (raw.indices, raw.labels))
+        images, views = self._normalised(raw.images), None
+        if raw.plain is not None and raw.cropped is not None:
+            plain, cropped = self._normalised(raw.plain), self._normalised(raw.cropped)
+            views = PairedViews(plain, cropped, raw.crops)
+        return Batch(images, labels, views, whole, indices)
 
     def _normalised(self, images: Tensor) -> Tensor:
         pixels = images.to(self.device, non_blocking=True).float()

@@ -26,7 +26,7 @@ class EpochOrder:
         """
         if not 0 <= rank < world_size:
             raise ValueError(f"rank={rank} is none of world_size={world_size} processes")
-        smallest = min(batch_size, images % batch_size or batch_size)
+        smallest = images % batch_size or batch_size
         if images and smallest < world_size:
             raise ValueError(
                 f"{images} images in batches of {batch_size} leave a batch of {smallest}, too few "
@@ -41,6 +41,10 @@ class EpochOrder:
 
     def __len__(self) -> int:
         return math.ceil(self.images / self.batch_size)
+
+    def images_in(self, batch: int) -> int:
+        """Images of one whole batch, of all processes together."""
+        return min(self.batch_size, self.images - batch * self.batch_size)
 
     def batches(self, epoch: int, first_batch: int = 0) -> Iterator[Tensor]:
         """This process's part of each batch from `first_batch` on.

@@ -64,17 +64,17 @@ class ResidentLoader:
         Raises:
             ValueError: if the epoch has no such batch.
         """
-        for indices in self.order.batches(number, first_batch):
-            yield self._batch(number, indices)
+        for place, indices in enumerate(self.order.batches(number, first_batch), first_batch):
+            yield self._batch(number, indices, self.order.images_in(place))
 
-    def _batch(self, epoch: int, indices: Int64[Tensor, " batch"]) -> Batch:
+    def _batch(self, epoch: int, indices: Int64[Tensor, " batch"], whole: int) -> Batch:
         chosen = indices.to(self.device)
         images = (self.pixels[chosen].float() / 255 - self.mean) / self.std
         names: list[int] = indices.tolist()
         main = crop_flip_resize(images, [self._crop(epoch, index) for index in names], self.size)
         labels = self.labels[chosen]
         if not self.paired:
-            return Batch(_channels_first(main), labels)
+            return Batch(_channels_first(main), labels, None, whole, chosen)
         plain = plain_views(images, self.size)
         crops = [
             view_crop_flip(self.size, self.scale, self.seed, epoch, index, view=1)
@@ -82,7 +82,7 @@ class ResidentLoader:
         ]
         cropped = crop_flip_resize(plain, crops, self.size)
         views = PairedViews(_channels_first(plain), _channels_first(cropped), crops)
-        return Batch(_channels_first(main), labels, views)
+        return Batch(_channels_first(main), labels, views, whole, chosen)
 
     def _crop(self, epoch: int, index: int) -> CropFlip:
         height, width = self.pixels.shape[1:3]

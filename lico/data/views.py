@@ -33,6 +33,7 @@ class CropReader(Protocol):
 class RawBatch:
     """Views of a batch before normalisation, as loader processes hand them over."""
 
+    indices: Int64[Tensor, " batch"]
     images: UInt8[Tensor, "batch 3 size size"]
     labels: Int64[Tensor, " batch"]
     plain: UInt8[Tensor, "batch 3 size size"] | None
@@ -44,13 +45,15 @@ class RawBatch:
         plain, cropped = (
             None if each is None else each.pin_memory() for each in (self.plain, self.cropped)
         )
-        return RawBatch(
-            self.images.pin_memory(), self.labels.pin_memory(), plain, cropped, self.crops
+        indices, images, labels = (
+            each.pin_memory() for each in (self.indices, self.images, self.labels)
         )
+        return RawBatch(indices, images, labels, plain, cropped, self.crops)
 
 
 @dataclass(frozen=True)
 class _Item:
+    index: int
     image: UInt8[Tensor, "3 size size"]
     label: int
     plain: UInt8[Tensor, "3 size size"] | None = None
@@ -84,14 +87,14 @@ class Views(Dataset[_Item]):
         label = self.labels[index]
         if self.augment and not self.paired and isinstance(self.data, CropReader):
             crop = self._crop(*self.data.image_size(index), epoch, index)
-            return _Item(self.data.read_crop(index, crop, self.size), label)
+            return _Item(index, self.data.read_crop(index, crop, self.size), label)
         image = self.data[index].image
         main = self._main_view(image, epoch, index)
         if not self.paired:
-            return _Item(main, label)
+            return _Item(index, main, label)
         plain = plain_view(image, self.size)
         crop = view_crop_flip(self.size, self.scale, self.seed, epoch, index, view=1)
-        return _Item(main, label, plain, apply_crop_flip(plain, crop, self.size), crop)
+        return _Item(index, main, label, plain, apply_crop_flip(plain, crop, self.size), crop)
 
     def _main_view(self, image: Tensor, epoch: int, index: int) -> Tensor:
         if not self.augment:
@@ -118,6 +121,7 @@ def collate(items: list[_Item]) -> RawBatch:
     plain = [item.plain for item in items if item.plain is not None]
     cropped = [item.cropped for item in items if item.cropped is not None]
     return RawBatch(
+        torch.tensor([item.index for item in items]),
         _stacked([item.image for item in items]),
         torch.tensor([item.label for item in items]),
         _stacked(plain) if plain else None,

@@ -58,6 +58,7 @@ def test_batches_are_the_loaders_to_a_grey_level(augment: bool) -> None:
     level = 1.5 / 255 / min(TinyData.std)
     for mine, other in zip(ours.epoch(2), theirs.epoch(2), strict=True):
         assert torch.equal(mine.labels, other.labels)
+        assert (mine.whole, mine.indices.tolist()) == (other.whole, other.indices.tolist())  # type: ignore[union-attr]
         torch.testing.assert_close(mine.images, other.images, atol=level, rtol=0)
         assert mine.views is not None
         assert other.views is not None
