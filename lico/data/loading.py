@@ -96,5 +96,10 @@ class BatchLoader:
         return Batch(images, labels, views, whole, indices)
 
     def _normalised(self, images: Tensor) -> Tensor:
-        pixels = images.to(self.device, non_blocking=True).float()
-        return pixels.div_(255).sub_(self.mean).div_(self.std)
+        pixels = images.to(self.device, non_blocking=True)
+        out = torch.empty_like(pixels, dtype=torch.float32)
+        # On a CPU image by image, which stays in its cache from one operation to the next.
+        count = 1 if self.device.type == "cpu" else max(1, len(pixels))
+        for part, target in zip(pixels.split(count), out.split(count), strict=True):
+            torch.div(part, 255, out=target).sub_(self.mean).div_(self.std)
+        return out
