@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from lico.names import suggestion
 from lico.writable import provide_writable_places
 
 app = typer.Typer(
@@ -45,6 +44,33 @@ def run_command(overrides: Overrides = None) -> None:
 
     with RunProgress(console, config.run_id()) as progress:
         path = run(config, progress.update)
+    console.print(f"finished: {path}")
+
+
+@app.command()
+def evaluate(
+    weights: Annotated[
+        Path, typer.Argument(help="a Lightning checkpoint, a torch state dict, or safetensors")
+    ],
+    overrides: Overrides = None,
+    label_order: Annotated[
+        str, typer.Option(help="how the file numbers classes: data, numeric_folders, marked_last")
+    ] = "data",
+) -> None:
+    """Evaluate weights that others have trained; leaves one HDF5 file, as a run does."""
+    from typing import get_args  # noqa: PLC0415
+
+    from lico.compose import compose_config  # noqa: PLC0415
+    from lico.models.published import LabelOrder  # noqa: PLC0415
+    from lico.progress import RunProgress  # noqa: PLC0415
+    from lico.published import evaluate_published  # noqa: PLC0415
+
+    known = get_args(LabelOrder)
+    if label_order not in known:
+        raise ValueError(f"--label-order={label_order} is not one of {', '.join(known)}")
+    config = compose_config(overrides or [])
+    with RunProgress(console, weights.name) as progress:
+        path = evaluate_published(config, weights, label_order, progress.update)  # pyright: ignore[reportArgumentType]
     console.print(f"finished: {path}")
 
 
@@ -110,15 +136,42 @@ def doctor(
 
 @app.command()
 def data(
-    name: Annotated[str, typer.Argument(help="cifar100, imagenet_s50 or clip (text weights)")],
-    root: Annotated[Path, typer.Option(help="where data sets lie (data.root)")] = Path("data"),
+    name: Annotated[
+        str, typer.Argument(help="a name in configs/data such as cifar100, or clip (text weights)")
+    ],
+    overrides: Overrides = None,
+    root: Annotated[
+        Path | None, typer.Option(help="folder of the packed files (data.root)")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option(help="where the images lie; by default in the root")
+    ] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(help="ImageNet-S's masks, category and mapping files")
+    ] = None,
+    boxes: Annotated[Path | None, typer.Option(help="CLS-LOC XML files")] = None,
+    names: Annotated[Path | None, typer.Option(help="readable names of the classes")] = None,
+    max_side: Annotated[
+        int | None, typer.Option(min=32, help="make larger images as small; compresses them again")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="that look at images")] = None,
+    again: Annotated[bool, typer.Option("--again", help="pack although it is packed")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="read and check all of it")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what is there, and stop")] = False,
 ) -> None:
-    """Fetch a data set or the text weights, or say what to do by hand."""
-    from lico.data_command import FETCHERS  # noqa: PLC0415
+    """Bring a data set from its usual form to one packed file, or say what to do by hand."""
+    from lico import data_command as command  # noqa: PLC0415
 
-    if name not in FETCHERS:
-        raise ValueError(f"{name} is not one of {', '.join(FETCHERS)}{suggestion(name, FETCHERS)}")
-    console.print(FETCHERS[name](root))
+    settings = command.data_settings(name, overrides or [], root)
+    options = command.Options(source, annotations, boxes, names, max_side, threads, again)
+    if name == command.TEXT_WEIGHTS:
+        command.fetch_text_weights(console)
+    elif verify:
+        command.verify(console, settings)
+    elif dry_run:
+        command.look(console, settings, options)
+    else:
+        command.prepare(console, settings, options)
 
 
 @app.command("pretrain-text")
@@ -160,6 +213,7 @@ def known_errors() -> tuple[type[Exception], ...]:
         SupersededError,
     ]
     for module, name in (
+        ("lico.data.packed.layout", "PackError"),
         ("lico.text.loading", "TextWeightsError"),
         ("lico.training.loop", "NonFiniteLossError"),
     ):

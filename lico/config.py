@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -39,22 +39,57 @@ class Marker(Section):
 
     class_name: str | None = Field(default=None, description="the marked class; none: no marker")
     size: float = Field(default=1 / 40, gt=0, le=1, description="diameter as a share of the side")
-    colour: list[int] = Field(default=[255, 0, 0], min_length=3, max_length=3)
+    colour: list[Annotated[int, Field(ge=0, le=255)]] = Field(
+        default=[255, 0, 0], min_length=3, max_length=3, description="red, green, blue"
+    )
     x: float = Field(default=0.0, ge=0, le=1, description="left edge as a share of the width")
     y: float = Field(default=0.0, ge=0, le=1, description="top edge as a share of the height")
+
+
+class Own(Section):
+    """A user's own data set in class folders; paths are relative to `data.root`."""
+
+    title: str = Field(default="own", pattern=r"^[A-Za-z0-9_-]+$", description="names the file")
+    train: str | None = Field(default=None, description="folder of class folders")
+    val: str | None = Field(default=None, description="folder of class folders")
+    masks: str | None = Field(default=None, description="of the validation images, PNG")
+    boxes: str | None = Field(default=None, description="of the validation images, VOC XML")
+    names: str | None = Field(default=None, description="a CSV of class folder and readable name")
+    mean: list[float] = Field(default=[0.485, 0.456, 0.406], min_length=3, max_length=3)
+    std: list[Annotated[float, Field(gt=0)]] = Field(
+        default=[0.229, 0.224, 0.225], min_length=3, max_length=3
+    )
+
+
+DataName = Literal[
+    "scenes", "cifar100", "imagenet_s50", "imagenet_s300", "imagenet_s919", "imagenet1k", "own"
+]
 
 
 class Data(Section):
     """Which images, and how a training picture is cut out of them."""
 
-    name: Literal["scenes", "cifar100", "imagenet_s50"] = "scenes"
-    root: str = "data"
+    name: DataName = "scenes"
+    root: str = Field(default="data", description="folder of the packed files (lico data NAME)")
+    stage: str | None = Field(
+        default=None, description="node-local folder that packed files are copied to and read from"
+    )
     image_size: int = Field(default=64, ge=16, description="side of the network's input in pixels")
     augmentation: Literal["crop_flip", "none"] = "crop_flip"
     crop_scale: list[float] = Field(default=[0.08, 1.0], min_length=2, max_length=2)
-    workers: int = Field(default=0, ge=0, description="loader processes; 0 loads in the run itself")
+    workers: int | None = Field(
+        default=None,
+        ge=0,
+        description="loader processes; 0 loads in the run itself; none: as many as pay",
+    )
     scenes: Scenes = Scenes()
     marker: Marker = Marker()
+    own: Own = Own()
+
+    @property
+    def title(self) -> str:
+        """The data set's name, which its packed file has."""
+        return self.own.title if self.name == "own" else self.name
 
     @model_validator(mode="after")
     def _scale_is_a_range(self) -> "Data":
@@ -215,7 +250,10 @@ class Config(Section):
 
     def identity(self) -> dict[str, Any]:
         """All that decides the result: everything but `run` and the data set's location."""
-        values = self.model_dump(mode="json", exclude={"run": True, "data": {"root", "workers"}})
+        unused = {"root", "stage", "workers"}
+        own: Any = {"train", "val", "masks", "boxes", "names"} if self.data.name == "own" else True
+        away: Any = dict.fromkeys(unused, True) | {"own": own}
+        values = self.model_dump(mode="json", exclude={"run": True, "data": away})
         if self.method.name != "lico":
             for unused in ("reading", "prompt", "text"):
                 del values[unused]

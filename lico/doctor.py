@@ -10,6 +10,7 @@ from rich.table import Table
 
 from lico.config import Config
 from lico.data.missing import DataMissingError
+from lico.data.packed.layout import PackError
 from lico.data.registry import load_data
 from lico.errors import ResultsError
 from lico.results.layout import require_writable
@@ -37,7 +38,7 @@ def missing_for(configs: list[Config]) -> list[str]:
     for config in {c.data.model_dump_json(): c for c in configs}.values():
         try:
             load_data(config.data, "val")
-        except (DataMissingError, ValueError) as error:
+        except (DataMissingError, PackError, ValueError) as error:
             lacks.append(str(error))
     for config in {
         c.text.model_dump_json(): c for c in configs if c.method.name == "lico"

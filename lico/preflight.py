@@ -11,8 +11,8 @@ def check(configs: Iterable[Config]) -> None:
     """Look at everything that the runs need; text weights that are a tag are fetched once.
 
     Raises:
-        DataMissingError, TextWeightsError, ResultsError, ValueError: the first thing that is
-            not there, with the command or setting that helps.
+        DataMissingError, PackError, TextWeightsError, ResultsError, ValueError: the first thing
+            that is not there, with the command or setting that helps.
     """
     needs_data = {config.data.model_dump_json(): config for config in configs}
     needs_text = {

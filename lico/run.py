@@ -14,8 +14,8 @@ from safetensors.torch import save
 from lico.atomic import write_atomically
 from lico.build import build_method
 from lico.config import Config
-from lico.data.loading import BatchLoader
-from lico.data.registry import load_data
+from lico.data.batches import training_batches
+from lico.data.registry import data_record, load_data
 from lico.data.sample import ImageData
 from lico.errors import Interrupted
 from lico.evaluate import evaluate
@@ -117,9 +117,8 @@ def _run(config: Config, target: Path, hooks: _Hooks) -> None:
     cost = _cost(done, fabric.device, time.perf_counter() - started)
     claim.check()
     _save_weights(classifier, weights_file(config))
-    record = RunRecord(
-        config, provenance(fabric.device), train_data.class_names, done.curve, evaluation, cost
-    )
+    made = provenance(fabric.device) | data_record(train_data)
+    record = RunRecord(config, made, train_data.class_names, done.curve, evaluation, cost)
     write_run(record, target)
     checkpoint_file(config).unlink(missing_ok=True)
 
@@ -138,19 +137,16 @@ def _train(
     claim: Claim | None,
     hooks: _Hooks,
 ) -> Progress:
-    low, high = config.data.crop_scale
-    loader = BatchLoader(
+    loader = training_batches(
         data,
-        size=config.data.image_size,
+        config.data,
         batch_size=config.training.batch_size,
         seed=config.seed,
-        augment=config.data.augmentation == "crop_flip",
-        crop_scale=(low, high),
         paired_views=config.method.name == "cgc",
-        workers=config.data.workers,
         device=fabric.device,
         rank=fabric.global_rank,
         world_size=fabric.world_size,
+        processes_here=config.run.devices,
     )
     guard = claim.check if claim else lambda: None
     return train(

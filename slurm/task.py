@@ -16,6 +16,7 @@ from types import FrameType
 from lico.config import Config
 from lico.errors import Interrupted, SupersededError
 from lico.results.layout import work_folder
+from lico.writable import provide_writable_places
 from slurm.attempts import (
     Attempt,
     Outcome,
@@ -54,6 +55,7 @@ class RunTask:
     def __call__(self) -> None:
         """Do the work; other ends than a finished run leave by an exit status."""
         stop = StopSignal(self.time_limit_s - self.signal_before_end_s)
+        provide_writable_places()
         shared = len(self.configs) > 1
         own = self.configs[int(os.environ.get("SLURM_LOCALID", "0")) if shared else 0]
         code = work(self, own, stop)

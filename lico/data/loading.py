@@ -1,51 +1,17 @@
 """Training batches whose content depends on (seed, epoch, image) alone, in any process."""
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
-from torchvision.transforms.v2 import functional as F  # noqa: N812 (torchvision's own name)
+from torch.utils.data import DataLoader
 
-from lico.data.augment import CropFlip, apply_crop_flip, random_crop_flip, view_crop_flip
+from lico.data.batch import Batch, PairedViews
+from lico.data.order import EpochOrder, KeySampler
 from lico.data.sample import ImageData
-from lico.randomness import generator, torch_generator
+from lico.data.views import RawBatch, Views, collate
 
-
-@dataclass(frozen=True)
-class PairedViews:
-    """The plain images and crops of them, for methods that compare the two.
-
-    Attributes:
-        plain: resized and centre-cropped, normalised.
-        cropped: cut from `plain`, normalised.
-        crops: how, in pixels of `plain`.
-    """
-
-    plain: Float[Tensor, "batch 3 size size"]
-    cropped: Float[Tensor, "batch 3 size size"]
-    crops: list[CropFlip]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Normalised training images with their labels and, if asked for, paired views."""
-
-    images: Float[Tensor, "batch 3 size size"]
-    labels: Int64[Tensor, " batch"]
-    views: PairedViews | None = None
-
-
-@dataclass(frozen=True)
-class _Item:
-    image: UInt8[Tensor, "3 size size"]
-    label: int
-    plain: UInt8[Tensor, "3 size size"] | None
-    cropped: UInt8[Tensor, "3 size size"] | None
-    crop: CropFlip | None
+__all__ = ["Batch", "BatchLoader", "PairedViews"]
 
 
 class BatchLoader:
@@ -94,14 +60,15 @@ class BatchLoader:
         self.batch_size = batch_size
         self.seed = seed
         self.device = device or torch.device("cpu")
-        views = _Views(data, size, seed, crop_scale, augment=augment, paired=paired_views)
-        self.order = _EpochOrder(len(data), seed, batch_size, rank, world_size)
+        self.order = EpochOrder(len(data), seed, batch_size, rank, world_size)
+        self.sampler = KeySampler(self.order)
         self.loader = DataLoader(
-            views,
-            batch_sampler=self.order,
+            Views(data, size, seed, crop_scale, augment=augment, paired=paired_views),
+            batch_sampler=self.sampler,
             num_workers=workers,
-            collate_fn=list,
+            collate_fn=collate,
             persistent_workers=workers > 0,
+            pin_memory=self.device.type == "cuda",
         )
         self.mean = torch.tensor(data.mean, device=self.device)[:, None, None]
         self.std = torch.tensor(data.std, device=self.device)[:, None, None]
@@ -116,104 +83,23 @@ class BatchLoader:
         Raises:
             ValueError: if the epoch has no such batch.
         """
-        self.order.start(number, first_batch)
-        for items in self.loader:
-            yield self._batch(items)
+        self.sampler.start(number, first_batch)
+        for place, raw in enumerate(self.loader, first_batch):
+            yield self._batch(raw, self.order.images_in(place))
 
-    def _batch(self, items: list[_Item]) -> Batch:
-        labels = torch.tensor([item.label for item in items], device=self.device)
-        images = self._normalised([item.image for item in items])
-        crops = [item.crop for item in items if item.crop is not None]
-        if not crops:
-            return Batch(images, labels)
-        plain = self._normalised([i.plain for i in items if i.plain is not None])
-        cropped = self._normalised([i.cropped for i in items if i.cropped is not None])
-        return Batch(images, labels, PairedViews(plain, cropped, crops))
+    def _batch(self, raw: RawBatch, whole: int) -> Batch:
+        indices, labels = (x.to(self.device, non_blocking=True) for x in (raw.indices, raw.labels))
+        images, views = self._normalised(raw.images), None
+        if raw.plain is not None and raw.cropped is not None:
+            plain, cropped = self._normalised(raw.plain), self._normalised(raw.cropped)
+            views = PairedViews(plain, cropped, raw.crops)
+        return Batch(images, labels, views, whole, indices)
 
-    def _normalised(self, images: list[Tensor]) -> Tensor:
-        stacked = torch.stack(images).to(self.device, memory_format=torch.channels_last)
-        return (stacked.float() / 255 - self.mean) / self.std
-
-
-class _Views(Dataset[_Item]):
-    """Cuts the views of one image; the key is (epoch, index)."""
-
-    def __init__(
-        self,
-        data: ImageData,
-        size: int,
-        seed: int,
-        scale: tuple[float, float],
-        *,
-        augment: bool,
-        paired: bool,
-    ) -> None:
-        self.data = data
-        self.size = size
-        self.seed = seed
-        self.scale = scale
-        self.augment = augment
-        self.paired = paired
-
-    def __getitem__(self, key: tuple[int, int]) -> _Item:
-        epoch, index = key
-        sample = self.data[index]
-        image = self._main_view(sample.image, epoch, index)
-        if not self.paired:
-            return _Item(image, sample.label, None, None, None)
-        plain = F.center_crop(F.resize(sample.image, [self.size]), [self.size])
-        crop = view_crop_flip(self.size, self.scale, self.seed, epoch, index, view=1)
-        return _Item(image, sample.label, plain, apply_crop_flip(plain, crop, self.size), crop)
-
-    def _main_view(self, image: Tensor, epoch: int, index: int) -> Tensor:
-        if not self.augment:
-            return F.resize(image, [self.size, self.size])
-        height, width = image.shape[1:]
-        random = generator("augment", self.seed, epoch, index, 0)
-        return apply_crop_flip(
-            image, random_crop_flip(height, width, self.scale, random), self.size
-        )
-
-
-class _EpochOrder(Sampler[list[tuple[int, int]]]):
-    """One process's part of batches of (epoch, index), in an order drawn for each epoch."""
-
-    def __init__(
-        self, images: int, seed: int, batch_size: int, rank: int = 0, world_size: int = 1
-    ) -> None:
-        if not 0 <= rank < world_size:
-            raise ValueError(f"rank={rank} is none of world_size={world_size} processes")
-        smallest = min(batch_size, images % batch_size or batch_size)
-        if images and smallest < world_size:
-            raise ValueError(
-                f"{images} images in batches of {batch_size} leave a batch of {smallest}, too few "
-                f"for {world_size} processes; choose a training.batch_size whose last batch has "
-                "one image for each, or fewer processes"
-            )
-        self.images = images
-        self.seed = seed
-        self.batch_size = batch_size
-        self.rank = rank
-        self.world_size = world_size
-        self.epoch = 0
-        self.first_batch = 0
-
-    def __len__(self) -> int:
-        return math.ceil(self.images / self.batch_size)
-
-    def start(self, epoch: int, first_batch: int) -> None:
-        """Choose what the next iteration gives."""
-        if not 0 <= first_batch <= len(self):
-            raise ValueError(
-                f"first_batch={first_batch}, but an epoch has {len(self)} batches; the checkpoint "
-                "belongs to another data set or training.batch_size"
-            )
-        self.epoch, self.first_batch = epoch, first_batch
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch = self.epoch
-        random = torch_generator("order", self.seed, epoch)
-        order = torch.randperm(self.images, generator=random)
-        for batch in order.split(self.batch_size)[self.first_batch :]:
-            part: list[int] = batch.tensor_split(self.world_size)[self.rank].tolist()
-            yield [(epoch, index) for index in part]
+    def _normalised(self, images: Tensor) -> Tensor:
+        pixels = images.to(self.device, non_blocking=True)
+        out = torch.empty_like(pixels, dtype=torch.float32)
+        # On a CPU image by image, which stays in its cache from one operation to the next.
+        count = 1 if self.device.type == "cpu" else max(1, len(pixels))
+        for part, target in zip(pixels.split(count), out.split(count), strict=True):
+            torch.div(part, 255, out=target).sub_(self.mean).div_(self.std)
+        return out

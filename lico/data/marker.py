@@ -1,5 +1,7 @@
 """The Adversarial set: any data set with a dot on every image of one class."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
@@ -32,6 +34,7 @@ class MarkedData:
         self.name = data.name
         self.class_names = data.class_names
         self.mean, self.std = data.mean, data.std
+        self.fingerprint: str | None = getattr(data, "fingerprint", None)
 
     @property
     def labels(self) -> Int64[Tensor, " images"]:
@@ -45,14 +48,7 @@ class MarkedData:
         sample = self.data[index]
         if sample.label != self.marked_class:
             return sample
-        return Sample(
-            draw_marker(sample.image, self.marker),
-            sample.label,
-            sample.mask,
-            sample.boxes,
-            sample.caption,
-            sample.spurious,
-        )
+        return replace(sample, image=draw_marker(sample.image, self.marker))
 
     def image_id(self, index: int) -> str:
         """The wrapped data set's name of the image."""

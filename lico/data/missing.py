@@ -11,3 +11,9 @@ class DataMissingError(Exception):
             f"data set {name}: data.root={root} has no {lacks}; "
             f'run "lico data {name}" to see or fetch what it needs, or set data.root'
         )
+
+    def with_steps(self, steps: str) -> "DataMissingError":
+        """The same with what a person has to do."""
+        if steps:
+            self.args = (f"{self.args[0]}\n{steps}",)
+        return self

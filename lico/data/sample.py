@@ -24,6 +24,8 @@ class Sample:
         caption: a sentence about the image, or None.
         spurious: where the background carries the texture that gives the class away in training,
             [H, W]; None where this is not known.
+        instances: how many of the class the whole image has, however many boxes a crop keeps;
+            None where this is not known.
     """
 
     image: UInt8[Tensor, "3 height width"]
@@ -32,6 +34,7 @@ class Sample:
     boxes: Float[Tensor, "instances 4"]
     caption: str | None = None
     spurious: Bool[Tensor, "height width"] | None = None
+    instances: int | None = None
 
 
 class ImageData(Protocol):

@@ -82,6 +82,9 @@ def test_parts_of_processes_together_are_the_batches(world_size: int) -> None:
         shares = [each[index] for each in parts]
         assert torch.equal(torch.cat([share.images for share in shares]), batch.images)
         assert torch.equal(torch.cat([share.labels for share in shares]), batch.labels)
+        assert [share.whole for share in shares] == [len(batch.labels)] * world_size
+        assert batch.indices is not None
+        assert torch.equal(TinyData().labels[batch.indices], batch.labels)
         assert [len(s.labels) for s in shares] == [
             len(x) for x in batch.labels.tensor_split(world_size)
         ]

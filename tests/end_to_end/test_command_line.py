@@ -127,6 +127,9 @@ def test_a_failing_run_does_not_stop_the_others(tmp_path: Path) -> None:
         (["run", *TINY, "run.device=cuda"], "no CUDA device"),
         (["report", "demo"], "lico study demo"),
         (["data", "cifar10"], "did you mean 'cifar100'"),
+        (["data", "imagenet_s50", "--verify"], "there is no packed data set"),
+        (["evaluate", "absent.ckpt"], "there is no weights file absent.ckpt"),
+        (["evaluate", "file", "--label-order", "x"], "numeric_folders"),
         (["run", "run.results=file"], "run.results"),
     ],
 )
@@ -162,7 +165,17 @@ def test_doctor_says_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
         assert word in done.stdout
 
 
-COMMANDS = ["", "run", "study", "aggregate", "report", "doctor", "data", "pretrain-text"]
+COMMANDS = [
+    "",
+    "run",
+    "study",
+    "aggregate",
+    "report",
+    "doctor",
+    "data",
+    "evaluate",
+    "pretrain-text",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
