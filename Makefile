@@ -12,7 +12,7 @@ export MPLCONFIGDIR    := $(CACHE)/matplotlib
 export TMPDIR          := $(CACHE)/tmp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types study report doctor clean
+.PHONY: help setup demo test bench lint types study report doctor clean
 
 help:  ## show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ doctor: setup  ## what this machine has and lacks
 
 test: setup  ## all tests
 	@$(BIN)/pytest -n $(JOBS) --dist loadscope $(ARGS)
+
+bench: setup  ## what training costs beside the baseline; figures in results/bench/bench.json
+	@$(BIN)/lico bench $(ARGS)
 
 lint: setup  ## style, layers, dependencies, shell scripts
 	@$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from lico.config import Config
@@ -15,34 +16,50 @@ from lico.methods.lico import LanguageImageConsistency, Temperature
 from lico.methods.step import TrainingMethod
 from lico.models.classifier import Classifier
 from lico.randomness import seed_globally
+from lico.text.encoder import TextEncoder
 from lico.text.labels import tokenize_labels
 from lico.text.loading import load_text_encoder
 from lico.text.projection import ProjectedPrompts
 from lico.text.prompts import Prompts
 
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
-def build_method(config: Config, classifier: Classifier, class_names: list[str]) -> TrainingMethod:
+
+def build_method(
+    config: Config,
+    classifier: Classifier,
+    class_names: list[str],
+    encoder: TextEncoder | None = None,
+) -> TrainingMethod:
     """The training method that `config.method` names, around the classifier.
 
     Its own parameters are initialised from streams of their own, so that two methods with the
     same seed start from the same classifier.
+
+    Args:
+        config: the run.
+        classifier: to train.
+        class_names: of the data set.
+        encoder: frozen text encoder; `config.text` names it unless given.
     """
     match config.method.name:
         case "ce":
             return CrossEntropy(classifier)
         case "lico":
-            return _lico(config, classifier, class_names)
+            return _lico(config, classifier, class_names, encoder or load_text_encoder(config.text))
         case "cgc":
             return _cgc(config, classifier)
 
 
-def _lico(config: Config, classifier: Classifier, class_names: list[str]) -> TrainingMethod:
+def _lico(
+    config: Config, classifier: Classifier, class_names: list[str], encoder: TextEncoder
+) -> TrainingMethod:
     reading, method = config.reading, config.method
     pooled = reading.matching.features == "pooled"
     temperature = Temperature(INITIAL_LOG_SCALE, MAX_LOG_SCALE, reading.matching.temperature)
     return LanguageImageConsistency(
         classifier,
-        _text(config, classifier, class_names, pooled=pooled),
+        _text(config, classifier, class_names, encoder, pooled=pooled),
         manifold_matching,
         partial(
             optimal_transport,
@@ -59,17 +76,22 @@ def _lico(config: Config, classifier: Classifier, class_names: list[str]) -> Tra
 
 
 def _text(
-    config: Config, classifier: Classifier, class_names: list[str], *, pooled: bool
+    config: Config,
+    classifier: Classifier,
+    class_names: list[str],
+    encoder: TextEncoder,
+    *,
+    pooled: bool,
 ) -> ProjectedPrompts:
-    encoder = load_text_encoder(config.text)
     labels = tokenize_labels(class_names, encoder, config.prompt.context_length)
     _, rows, columns = classifier.feature_shape(config.data.image_size)
     seed_globally("prompts", config.seed)
     return ProjectedPrompts(
-        Prompts(encoder, labels, config.prompt),
+        Prompts(encoder, labels, config.prompt, PRECISIONS[config.text.precision]),
         rows * columns,
         config.method.hidden_width,
         tokens=config.reading.tokens,
+        roll=config.reading.roll,
         pooled=pooled,
         shuffle_seed=config.seed if config.reading.shuffle_context else None,
     )

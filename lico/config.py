@@ -121,7 +121,12 @@ class Reading(Section):
         default="prompt",
         description="all tokens of one prompt, or the EOT outputs of prompts with rolled contexts",
     )
+    roll: Literal["alike", "apart"] = Field(
+        default="alike",
+        description="rolled: every copy by one element, as printed, or copy i by i elements",
+    )
     shuffle_context: bool = True
+    autocast: bool = Field(default=True, description="follow training.precision; else 32 bit")
     matching: Matching = Matching()
     transport: Transport = Transport()
 
@@ -140,6 +145,10 @@ class Text(Section):
 
     model: str = "ViT-B-32-quickgelu"
     pretrained: str = Field(default="openai", description="an open_clip tag, or a weights file")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="of the frozen tower's matrix products; under mixed precision they have its",
+    )
 
 
 Precision = Literal["auto", "32", "16-mixed", "bf16-mixed"]
