@@ -17,7 +17,7 @@ from lico.methods.step import TrainingMethod
 from lico.models.classifier import Classifier
 from lico.randomness import seed_globally
 from lico.text.encoder import TextEncoder
-from lico.text.labels import tokenize_labels
+from lico.text.labels import LabelTokens, tokenize_labels
 from lico.text.loading import load_text_encoder
 from lico.text.projection import ProjectedPrompts
 from lico.text.prompts import Prompts
@@ -29,6 +29,7 @@ def build_method(
     config: Config,
     classifier: Classifier,
     class_names: list[str],
+    captions: list[str] | None = None,
     encoder: TextEncoder | None = None,
 ) -> TrainingMethod:
     """The training method that `config.method` names, around the classifier.
@@ -40,26 +41,36 @@ def build_method(
         config: the run.
         classifier: to train.
         class_names: of the data set.
+        captions: of each training image, if prompts have captions (`lico.text.captions`).
         encoder: frozen text encoder; `config.text` names it unless given.
     """
     match config.method.name:
         case "ce":
             return CrossEntropy(classifier)
         case "lico":
-            return _lico(config, classifier, class_names, encoder or load_text_encoder(config.text))
+            chosen = encoder or load_text_encoder(config.text)
+            return _lico(config, classifier, class_names, captions, chosen)
         case "cgc":
             return _cgc(config, classifier)
 
 
 def _lico(
-    config: Config, classifier: Classifier, class_names: list[str], encoder: TextEncoder
+    config: Config,
+    classifier: Classifier,
+    class_names: list[str],
+    captions: list[str] | None,
+    encoder: TextEncoder,
 ) -> TrainingMethod:
     reading, method = config.reading, config.method
-    pooled = reading.matching.features == "pooled"
-    temperature = Temperature(INITIAL_LOG_SCALE, MAX_LOG_SCALE, reading.matching.temperature)
+    texts, text_of_image, kind = class_names, None, "class name"
+    if captions is not None:
+        texts, kind = list(dict.fromkeys(captions)), "caption"
+        place = {text: index for index, text in enumerate(texts)}
+        text_of_image = torch.tensor([place[caption] for caption in captions])
+    labels = tokenize_labels(texts, encoder, config.prompt.context_length, kind)
     return LanguageImageConsistency(
         classifier,
-        _text(config, classifier, class_names, encoder, pooled=pooled),
+        _text(config, classifier, labels, encoder),
         manifold_matching,
         partial(
             optimal_transport,
@@ -68,32 +79,29 @@ def _lico(
             threshold=reading.transport.threshold,
             gradient=reading.transport.gradient,
         ),
+        Temperature(INITIAL_LOG_SCALE, MAX_LOG_SCALE, reading.matching.temperature),
         alpha=method.alpha,
         beta=method.beta,
-        pooled=pooled,
-        temperature=temperature,
+        pooled=reading.matching.features == "pooled",
+        autocast=reading.autocast,
+        text_of_image=text_of_image,
     )
 
 
 def _text(
-    config: Config,
-    classifier: Classifier,
-    class_names: list[str],
-    encoder: TextEncoder,
-    *,
-    pooled: bool,
+    config: Config, classifier: Classifier, labels: LabelTokens, encoder: TextEncoder
 ) -> ProjectedPrompts:
-    labels = tokenize_labels(class_names, encoder, config.prompt.context_length)
+    reading = config.reading
     _, rows, columns = classifier.feature_shape(config.data.image_size)
     seed_globally("prompts", config.seed)
     return ProjectedPrompts(
         Prompts(encoder, labels, config.prompt, PRECISIONS[config.text.precision]),
         rows * columns,
         config.method.hidden_width,
-        tokens=config.reading.tokens,
-        roll=config.reading.roll,
-        pooled=pooled,
-        shuffle_seed=config.seed if config.reading.shuffle_context else None,
+        tokens=reading.tokens,
+        roll=reading.roll,
+        pooled=reading.matching.features == "pooled",
+        shuffle_seed=config.seed if reading.shuffle_context else None,
     )
 
 

@@ -149,7 +149,7 @@ def bench(
     from lico.benchmarks.command import listing, run_benchmarks  # noqa: PLC0415
     from lico.benchmarks.figure import Setting  # noqa: PLC0415
     from lico.config import Runtime  # noqa: PLC0415
-    from lico.run import choose_device  # noqa: PLC0415
+    from lico.training.processes import choose_device  # noqa: PLC0415
 
     if show:
         console.print(listing())

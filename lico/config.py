@@ -138,6 +138,24 @@ class Prompt(Section):
     class_specific: bool = False
     label_position: Literal["end", "front"] = "end"
     init_std: PositiveFloat = 1.0
+    text: Literal["class_name", "caption"] = Field(
+        default="class_name", description="what stands beside the context"
+    )
+    captions: str | None = Field(
+        default=None,
+        description="CSV file with the columns image and caption; none: the data set's own",
+    )
+
+    @model_validator(mode="after")
+    def _captions_share_their_context(self) -> "Prompt":
+        if self.text == "caption" and self.class_specific:
+            raise ValueError(
+                "text=caption with class_specific=true: a caption belongs to no class; "
+                "choose prompt=captions or prompt=class_specific"
+            )
+        if self.captions is not None and self.text == "class_name":
+            raise ValueError(f"captions={self.captions} is read with prompt=captions alone")
+        return self
 
 
 class Text(Section):

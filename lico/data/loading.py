@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -32,15 +32,26 @@ class PairedViews:
 
 @dataclass(frozen=True)
 class Batch:
-    """Normalised training images with their labels and, if asked for, paired views."""
+    """Normalised training images with their labels and, if asked for, paired views.
+
+    Attributes:
+        images: normalised.
+        labels: class indices.
+        views: paired views.
+        whole: images of the whole batch, of which this is one process's part; None: not known.
+        indices: which images of the data set these are; None: not known.
+    """
 
     images: Float[Tensor, "batch 3 size size"]
     labels: Int64[Tensor, " batch"]
     views: PairedViews | None = None
+    whole: int | None = None
+    indices: Int64[Tensor, " batch"] | None = None
 
 
 @dataclass(frozen=True)
 class _Item:
+    index: int
     image: UInt8[Tensor, "3 size size"]
     label: int
     plain: UInt8[Tensor, "3 size size"] | None
@@ -117,8 +128,10 @@ class BatchLoader:
             ValueError: if the epoch has no such batch.
         """
         self.order.start(number, first_batch)
-        for items in self.loader:
-            yield self._batch(items)
+        for place, items in enumerate(self.loader, first_batch):
+            whole = min(self.batch_size, len(self.data) - place * self.batch_size)
+            indices = torch.tensor([item.index for item in items], device=self.device)
+            yield replace(self._batch(items), whole=whole, indices=indices)
 
     def _batch(self, items: list[_Item]) -> Batch:
         labels = torch.tensor([item.label for item in items], device=self.device)
@@ -160,10 +173,11 @@ class _Views(Dataset[_Item]):
         sample = self.data[index]
         image = self._main_view(sample.image, epoch, index)
         if not self.paired:
-            return _Item(image, sample.label, None, None, None)
+            return _Item(index, image, sample.label, None, None, None)
         plain = F.center_crop(F.resize(sample.image, [self.size]), [self.size])
         crop = view_crop_flip(self.size, self.scale, self.seed, epoch, index, view=1)
-        return _Item(image, sample.label, plain, apply_crop_flip(plain, crop, self.size), crop)
+        cropped = apply_crop_flip(plain, crop, self.size)
+        return _Item(index, image, sample.label, plain, cropped, crop)
 
     def _main_view(self, image: Tensor, epoch: int, index: int) -> Tensor:
         if not self.augment:

@@ -1,12 +1,15 @@
 """Entropic optimal transport between an image's feature maps and its prompt's tokens."""
 
-from typing import Literal, NamedTuple
+from importlib.util import find_spec
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lico.losses.sinkhorn import UnrolledPlan, sinkhorn
+from lico.data_parallel import Parts
+from lico.losses.checks import require_finite
+from lico.losses.sinkhorn import sinkhorn
 from lico.losses.unit_rows import unit_rows
 
 
@@ -22,7 +25,18 @@ class Transport(NamedTuple):
 
     cost: Float[Tensor, ""]
     marginal_error: Float[Tensor, ""]
-    iterations: int
+    iterations: Float[Tensor, ""]
+
+
+class Iteration(Protocol):
+    """Sinkhorn's iteration as it went."""
+
+    @property
+    def iterations(self) -> Tensor: ...
+
+    def plan(self) -> Tensor: ...
+
+    def adjoint(self, grad_plan: Tensor) -> Tensor: ...
 
 
 def optimal_transport(
@@ -33,6 +47,7 @@ def optimal_transport(
     max_iterations: int = 100,
     threshold: float = 1e-3,
     gradient: Literal["unrolled", "envelope"] = "envelope",
+    parts: Parts | None = None,
 ) -> Transport:
     """Transport cost between the C feature maps and the M tokens of each sample.
 
@@ -49,9 +64,11 @@ def optimal_transport(
         threshold: stop when the batch mean of Σ_n |Δu_n|, u in units of the cost, is below it.
         gradient: "unrolled" differentiates through the iterations; "envelope" holds the plan
             fixed, which is the true gradient of the regularised optimum once it has converged.
+        parts: if this is one process's part of a batch: the iteration stops by the mean over the
+            whole. The means that are returned are over the part.
 
     Raises:
-        ValueError: if the shapes do not belong together.
+        ValueError: if the shapes do not belong together, or, on a CPU, a feature is not finite.
 
     Source: LICO (NeurIPS 2023), eqs. 3 to 5; cost and normalisation as in the reproduction study.
     """
@@ -61,17 +78,18 @@ def optimal_transport(
             f"{list(tokens.shape)}; it needs [batch, channels, locations] and "
             "[batch, tokens, locations]"
         )
+    require_finite("optimal_transport", feature_maps=feature_maps, tokens=tokens)
     with torch.autocast(feature_maps.device.type, enabled=False):
         cost = squared_distances(tokens, feature_maps)
-        iterates = sinkhorn(cost.detach(), epsilon, max_iterations, threshold)
+        iteration = _iterate(cost.detach(), epsilon, max_iterations, threshold, parts)
         if gradient == "unrolled":
-            plan: Tensor = UnrolledPlan.apply(cost, iterates, epsilon)  # pyright: ignore[reportAssignmentType]
+            plan: Tensor = _UnrolledPlan.apply(cost, iteration)  # pyright: ignore[reportAssignmentType]
         else:
-            plan = iterates.plan().to(cost.dtype)
+            plan = iteration.plan().to(cost.dtype)
         total = (plan * cost).sum((1, 2)).mean()
         channels = plan.detach().sum(1)
         error = (channels - 1 / channels.shape[1]).abs().sum(1).mean()
-    return Transport(total, error, iterates.iterations)
+    return Transport(total, error, iteration.iterations)
 
 
 def squared_distances(
@@ -85,3 +103,28 @@ def squared_distances(
 
 def _outer(x: Tensor) -> tuple[int, int]:
     return x.shape[0], x.shape[2]
+
+
+class _UnrolledPlan(torch.autograd.Function):
+    """The plan as a function of the cost, through every step of the iteration that was made."""
+
+    @staticmethod
+    def forward(ctx: Any, cost: Tensor, iteration: Iteration) -> Tensor:
+        ctx.iteration = iteration
+        return iteration.plan().to(cost.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return ctx.iteration.adjoint(grads[0]).to(grads[0].dtype), None
+
+
+def _iterate(
+    cost: Tensor, epsilon: float, max_iterations: int, threshold: float, parts: Parts | None
+) -> Iteration:
+    """On a GPU in one program a sample, if that fits on the chip."""
+    if cost.is_cuda and find_spec("triton"):
+        from lico.losses.sinkhorn_fused import fits, fused_sinkhorn  # noqa: PLC0415 (needs triton)
+
+        if fits(cost):
+            return fused_sinkhorn(cost, epsilon, max_iterations, threshold, parts)
+    return sinkhorn(cost, epsilon, max_iterations, threshold, parts)
