@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lico.config import Config
 from lico.data.loading import Batch
+from lico.data_parallel import Parts
 from lico.losses.contrastive_gradcam import contrastive_gradcam, differentiable_gradcam
 from lico.losses.manifold_matching import INITIAL_LOG_SCALE, MAX_LOG_SCALE, manifold_matching
 from lico.losses.optimal_transport import optimal_transport
@@ -108,8 +109,8 @@ def _text(
 def _cgc(config: Config, classifier: Classifier) -> TrainingMethod:
     settings, size = config.method.contrast, config.data.image_size
 
-    def contrast(batch: Batch, maps: Tensor, maps_of_views: Tensor) -> Tensor:
+    def contrast(batch: Batch, maps: Tensor, maps_of_views: Tensor, parts: Parts) -> Tensor:
         crops = batch.views.crops if batch.views else []
-        return contrastive_gradcam(maps, maps_of_views, crops, size, settings.temperature)
+        return contrastive_gradcam(maps, maps_of_views, crops, size, settings.temperature, parts)
 
     return ContrastiveGradCam(classifier, differentiable_gradcam, contrast, settings.weight)

@@ -13,7 +13,7 @@ from lico.methods.step import StepLoss, TrainingMethod, cross_entropy
 
 
 class Transported(Protocol):
-    """What is known of a transport problem: loss, marginal error, iterations."""
+    """What is known of a transport problem: loss and diagnostics."""
 
     @property
     def cost(self) -> Tensor: ...
@@ -21,6 +21,8 @@ class Transported(Protocol):
     def marginal_error(self) -> Tensor: ...
     @property
     def iterations(self) -> Tensor: ...
+    @property
+    def agreement(self) -> Tensor | None: ...
 
 
 class Transport(Protocol):
@@ -111,6 +113,9 @@ class LanguageImageConsistency(TrainingMethod):
             weights["optimal_transport"] = self.beta
             diagnostics["marginal_error"] = parts.share * transport.marginal_error
             diagnostics["sinkhorn_iterations"] = transport.iterations
+            if transport.agreement is not None:  # filled in by the backward pass
+                names = ("unrolled_cosine", "unrolled_length_ratio")
+                diagnostics |= dict(zip(names, transport.agreement, strict=True))
         loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         scalars = {name: term.detach() for name, term in terms.items()} | diagnostics
         return StepLoss(loss, logits.detach(), scalars, parts.share)
