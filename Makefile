@@ -12,7 +12,7 @@ export MPLCONFIGDIR    := $(CACHE)/matplotlib
 export TMPDIR          := $(CACHE)/tmp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types study submit status logs cancel report doctor \
+.PHONY: help setup demo test bench lint types study submit status logs cancel report doctor \
   image image-demo test-image clean
 
 help:  ## show the targets
@@ -57,6 +57,9 @@ image:  ## build the container image with docker, podman or buildah
 image-demo:  ## the demo in the image, as you and without network; results/ as usual
 	@mkdir -p $(TMPDIR)
 	@slurm/container/run.sh study demo $(ARGS)
+
+bench: setup  ## what training costs beside the baseline; figures in results/bench/bench.json
+	@$(BIN)/lico bench $(ARGS)
 
 lint: setup  ## style, layers, dependencies, shell scripts
 	@$(BIN)/ruff check .

@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -186,6 +186,30 @@ def pretrain_text(
     from lico.text.pretrain import run_pretraining  # noqa: PLC0415
 
     run_pretraining(out or EMBEDDED.with_suffix(".safetensors"), check_only=check)
+
+
+@app.command()
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(help="which; all by default")] = None,
+    out: Annotated[Path, typer.Option(help="where bench.json goes")] = Path("results/bench"),
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads")] = 2,
+    rounds: Annotated[int, typer.Option(min=1, help="measurements of each way")] = 5,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="where")] = "auto",
+    full: Annotated[bool, typer.Option("--full", help="every case, not the main ones")] = False,
+    show: Annotated[bool, typer.Option("--list", help="list the benchmarks and stop")] = False,
+) -> None:
+    """Measure what things cost, side by side with what they are compared with."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    from lico.benchmarks.command import listing, run_benchmarks  # noqa: PLC0415
+    from lico.benchmarks.figure import Setting  # noqa: PLC0415
+    from lico.config import Runtime  # noqa: PLC0415
+    from lico.training.processes import choose_device  # noqa: PLC0415
+
+    if show:
+        console.print(listing())
+        return
+    where = choose_device(Runtime(device=device))
+    run_benchmarks(console, names or [], out / "bench.json", Setting(where, threads, rounds, full))
 
 
 def _open(page: Path) -> None:

@@ -156,7 +156,12 @@ class Reading(Section):
         default="prompt",
         description="all tokens of one prompt, or the EOT outputs of prompts with rolled contexts",
     )
+    roll: Literal["alike", "apart"] = Field(
+        default="alike",
+        description="rolled: every copy by one element, as printed, or copy i by i elements",
+    )
     shuffle_context: bool = True
+    autocast: bool = Field(default=True, description="follow training.precision; else 32 bit")
     matching: Matching = Matching()
     transport: Transport = Transport()
 
@@ -168,6 +173,24 @@ class Prompt(Section):
     class_specific: bool = False
     label_position: Literal["end", "front"] = "end"
     init_std: PositiveFloat = 1.0
+    text: Literal["class_name", "caption"] = Field(
+        default="class_name", description="what stands beside the context"
+    )
+    captions: str | None = Field(
+        default=None,
+        description="CSV file with the columns image and caption; none: the data set's own",
+    )
+
+    @model_validator(mode="after")
+    def _captions_share_their_context(self) -> "Prompt":
+        if self.text == "caption" and self.class_specific:
+            raise ValueError(
+                "text=caption with class_specific=true: a caption belongs to no class; "
+                "choose prompt=captions or prompt=class_specific"
+            )
+        if self.captions is not None and self.text == "class_name":
+            raise ValueError(f"captions={self.captions} is read with prompt=captions alone")
+        return self
 
 
 class Text(Section):
@@ -175,6 +198,10 @@ class Text(Section):
 
     model: str = "ViT-B-32-quickgelu"
     pretrained: str = Field(default="openai", description="an open_clip tag, or a weights file")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="of the frozen tower's matrix products; under mixed precision they have its",
+    )
 
 
 Precision = Literal["auto", "32", "16-mixed", "bf16-mixed"]

@@ -34,6 +34,7 @@ from lico.results.layout import (
 )
 from lico.results.reader import is_finished
 from lico.results.writer import write_run
+from lico.text.captions import captions_of
 from lico.training.checkpoint import Progress
 from lico.training.loop import Hooks, Place, train
 from lico.training.processes import make_fabric, other_processes
@@ -149,9 +150,10 @@ def _train(
         processes_here=config.run.devices,
     )
     guard = claim.check if claim else lambda: None
+    captions = captions_of(config.prompt, data) if config.method.name == "lico" else None
     return train(
         fabric,
-        build_method(config, classifier, data.class_names),
+        build_method(config, classifier, data.class_names, captions),
         loader,
         config.training,
         Place(checkpoint_file(config), tensorboard_folder(config), guard),

@@ -57,6 +57,8 @@ _ALL = [
     Measure("final_optimal_transport", "OT loss"),
     Measure("final_manifold_matching", "MM loss"),
     Measure("final_sinkhorn_iterations", "Iterations", decimals=0),
+    Measure("final_unrolled_cosine", "Cosine of unrolled and envelope gradient"),
+    Measure("final_unrolled_length_ratio", "Unrolled over envelope gradient", decimals=1),
     Measure("final_temperature", "Temperature t"),
     Measure("temperature_at_clamp", "At the clamp", style="count"),
 ]

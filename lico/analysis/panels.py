@@ -18,6 +18,8 @@ _TRAINING = {
     "optimal_transport": "Optimal transport loss",
     "temperature": "Temperature t of manifold matching",
     "marginal_error": "Marginal error of the transport plan (L1)",
+    "unrolled_cosine": "Cosine of the unrolled with the envelope gradient",
+    "unrolled_length_ratio": "Length of the unrolled over the envelope gradient",
     "contrast": "Contrastive Grad-CAM loss",
 }
 _CLAMP = {"clamp: 0": 0.0, "clamp: log 100": math.log(100)}

@@ -84,6 +84,8 @@ COMPARISONS = {
         (
             "final_marginal_error",
             "final_sinkhorn_iterations",
+            "final_unrolled_cosine",
+            "final_unrolled_length_ratio",
             "final_optimal_transport",
             "final_temperature",
             "temperature_at_clamp",

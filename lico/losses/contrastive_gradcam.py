@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the field's name)
 
 from lico.data.augment import CropFlip
+from lico.data_parallel import Parts, gather
 
 FLOOR = 1e-8
 
@@ -37,6 +38,7 @@ def contrastive_gradcam(
     crops: Sequence[CropFlip],
     size: int,
     temperature: float,
+    parts: Parts | None = None,
 ) -> Float[Tensor, ""]:
     """InfoNCE between the map of a cropped view and the equally cropped map of the whole.
 
@@ -51,6 +53,8 @@ def contrastive_gradcam(
         crops: how each view was cut from its image, in pixels of the image.
         size: side of the images in pixels.
         temperature: T.
+        parts: if these are one process's part of a batch; negatives are then of the whole, and
+            the mean that is returned is over the part.
 
     Raises:
         ValueError: if there is not one crop for each image.
@@ -65,15 +69,17 @@ def contrastive_gradcam(
     height, width = maps.shape[1:]
     rows = _interpolation(height, size, maps)
     columns = _interpolation(width, size, maps)
-    viewed = _unit_length(_unit_mass(rows @ maps_of_views @ columns.T))
+    parts = parts or Parts((len(maps),))
+    every_view = _unit_length(_unit_mass(rows @ gather(maps_of_views, parts) @ columns.T))
+    viewed = every_view[parts.own]
     whole = _unit_mass(rows @ maps @ columns.T)
     vertical = torch.stack([_crop_matrix(c.top, c.height, size, whole, flip=False) for c in crops])
     horizontal = torch.stack([_crop_matrix(c.left, c.width, size, whole, c.flip) for c in crops])
     moved = _unit_length(vertical @ whole @ horizontal.mT)
     positive = (viewed * moved).sum(1)
-    similarities = viewed @ viewed.T
-    similarities = torch.diagonal_scatter(similarities, positive)
-    target = torch.arange(len(maps), device=maps.device)
+    similarities = viewed @ every_view.T
+    similarities = torch.diagonal_scatter(similarities, positive, offset=parts.own.start)
+    target = torch.arange(parts.own.start, parts.own.stop, device=maps.device)
     return F.cross_entropy(similarities / temperature, target)
 
 

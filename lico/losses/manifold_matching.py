@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from lico.losses.checks import require_finite, require_rows
 from lico.losses.unit_rows import unit_rows
 
 MAX_LOG_SCALE = math.log(100)
@@ -39,7 +40,8 @@ def manifold_matching(
         The loss, at least 0, in nats.
 
     Raises:
-        ValueError: if the shapes do not belong together.
+        ValueError: if the shapes do not belong together or, on a CPU, a feature is not finite or
+            a label has no row.
 
     Source: LICO (NeurIPS 2023), eqs. 1 and 2; normalisation and the multiplied temperature as
     in the reproduction study, section 3.4.
@@ -49,6 +51,15 @@ def manifold_matching(
             f"manifold_matching got image_features {list(image_features.shape)} and labels "
             f"{list(labels.shape)}; it needs [batch, width] and [batch]"
         )
+    if class_features.ndim != 2:
+        raise ValueError(
+            f"manifold_matching got class_features {list(class_features.shape)}; it needs "
+            "[classes, text_width]"
+        )
+    require_rows("manifold_matching", labels, len(class_features), ("labels", "class_features"))
+    require_finite(
+        "manifold_matching", image_features=image_features, class_features=class_features
+    )
     with torch.autocast(image_features.device.type, enabled=False):
         images = unit_rows(image_features)
         text = unit_rows(class_features)

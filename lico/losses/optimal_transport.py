@@ -1,12 +1,18 @@
 """Entropic optimal transport between an image's feature maps and its prompt's tokens."""
 
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 (the field's name)
 
-from lico.losses.sinkhorn import UnrolledPlan, sinkhorn
+from lico.data_parallel import Parts
+from lico.losses.checks import require_finite
+from lico.losses.sinkhorn import sinkhorn
 from lico.losses.unit_rows import unit_rows
 
 
@@ -18,11 +24,26 @@ class Transport(NamedTuple):
         marginal_error: mean over the batch of Σ_n |Σ_m P_nm - 1/N|; 0 for a transport plan, at
             most 2.
         iterations: how many were made.
+        agreement: of the unrolled gradient with that of the envelope theorem, both to the
+            normalised feature maps: cosine and ratio of lengths, means over the images times
+            `Parts.share`. The backward pass fills it in; None for the envelope gradient.
     """
 
     cost: Float[Tensor, ""]
     marginal_error: Float[Tensor, ""]
-    iterations: int
+    iterations: Float[Tensor, ""]
+    agreement: Float[Tensor, "2"] | None = None
+
+
+class Iteration(Protocol):
+    """Sinkhorn's iteration as it went."""
+
+    @property
+    def iterations(self) -> Tensor: ...
+
+    def plan(self) -> Tensor: ...
+
+    def adjoint(self, grad_plan: Tensor) -> Tensor: ...
 
 
 def optimal_transport(
@@ -33,6 +54,7 @@ def optimal_transport(
     max_iterations: int = 100,
     threshold: float = 1e-3,
     gradient: Literal["unrolled", "envelope"] = "envelope",
+    parts: Parts | None = None,
 ) -> Transport:
     """Transport cost between the C feature maps and the M tokens of each sample.
 
@@ -49,9 +71,11 @@ def optimal_transport(
         threshold: stop when the batch mean of Σ_n |Δu_n|, u in units of the cost, is below it.
         gradient: "unrolled" differentiates through the iterations; "envelope" holds the plan
             fixed, which is the true gradient of the regularised optimum once it has converged.
+        parts: if this is one process's part of a batch: the iteration stops by the mean over the
+            whole. The means that are returned are over the part.
 
     Raises:
-        ValueError: if the shapes do not belong together.
+        ValueError: if the shapes do not belong together, or, on a CPU, a feature is not finite.
 
     Source: LICO (NeurIPS 2023), eqs. 3 to 5; cost and normalisation as in the reproduction study.
     """
@@ -61,27 +85,97 @@ def optimal_transport(
             f"{list(tokens.shape)}; it needs [batch, channels, locations] and "
             "[batch, tokens, locations]"
         )
+    require_finite("optimal_transport", feature_maps=feature_maps, tokens=tokens)
+    parts = parts or Parts((len(tokens),))
     with torch.autocast(feature_maps.device.type, enabled=False):
-        cost = squared_distances(tokens, feature_maps)
-        iterates = sinkhorn(cost.detach(), epsilon, max_iterations, threshold)
-        if gradient == "unrolled":
-            plan: Tensor = UnrolledPlan.apply(cost, iterates, epsilon)  # pyright: ignore[reportAssignmentType]
-        else:
-            plan = iterates.plan().to(cost.dtype)
-        total = (plan * cost).sum((1, 2)).mean()
-        channels = plan.detach().sum(1)
+        x, y = unit_rows(feature_maps), unit_rows(tokens)
+        cost = _squared_distances(y, x)
+        iteration = _iterate(cost.detach(), epsilon, max_iterations, threshold, parts)
+        plan = iteration.plan().to(cost.dtype)
+        channels = plan.sum(1)
         error = (channels - 1 / channels.shape[1]).abs().sum(1).mean()
-    return Transport(total, error, iterates.iterations)
+        if gradient == "envelope":
+            total = (plan * cost).sum((1, 2)).mean()
+            return Transport(total, error, iteration.iterations)
+        agreement = cost.new_zeros(2)
+        compare = partial(_compare, agreement, x.detach(), y.detach(), parts.share)
+        costs: Tensor = _UnrolledCosts.apply(cost, plan, iteration, compare)  # pyright: ignore[reportAssignmentType]
+    return Transport(costs.mean(), error, iteration.iterations, agreement)
 
 
 def squared_distances(
     x: Float[Tensor, "batch n width"], y: Float[Tensor, "batch m width"]
 ) -> Float[Tensor, "batch n m"]:
     """Squared distances between L2-normalised rows; a row of zeros has norm 0, not 1."""
-    x, y = unit_rows(x), unit_rows(y)
+    return _squared_distances(unit_rows(x), unit_rows(y))
+
+
+def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
     norms = x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None, :]
     return (norms - 2 * (x @ y.mT)).clamp_min(0)
 
 
 def _outer(x: Tensor) -> tuple[int, int]:
     return x.shape[0], x.shape[2]
+
+
+class _UnrolledCosts(torch.autograd.Function):
+    """⟨P, C⟩ of each sample, the plan a function of the cost through every step that was made."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        cost: Tensor,
+        plan: Tensor,
+        iteration: Iteration,
+        compare: Callable[[Tensor, Tensor], None],
+    ) -> Tensor:
+        ctx.save_for_backward(cost, plan)
+        ctx.iteration, ctx.compare = iteration, compare
+        return (plan * cost).sum((1, 2))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        cost, plan = ctx.saved_tensors
+        weight = grads[0][:, None, None]
+        envelope = weight * plan
+        unrolled = envelope + ctx.iteration.adjoint(weight * cost).to(cost.dtype)
+        ctx.compare(unrolled, envelope)
+        return unrolled, None, None, None
+
+
+def _compare(
+    agreement: Float[Tensor, "2"],
+    maps: Float[Tensor, "batch n width"],
+    tokens: Float[Tensor, "batch m width"],
+    share: float,
+    unrolled: Float[Tensor, "batch m n"],
+    envelope: Float[Tensor, "batch m n"],
+) -> None:
+    """Fill in mean cosine and mean ratio of lengths of two gradients, taken on to the maps.
+
+    Along itself a map has no gradient, since its length is fixed; a dead one has none at all.
+    """
+    alive = maps.square().sum(2, keepdim=True) > 0
+
+    def to_maps(grad: Tensor) -> Tensor:
+        pull = (grad.mT @ tokens) * alive
+        return (pull - (pull * maps).sum(2, keepdim=True) * maps).flatten(1)
+
+    a, b = to_maps(unrolled), to_maps(envelope)
+    tiny = torch.finfo(a.dtype).tiny
+    cosine = F.cosine_similarity(a, b, eps=tiny)
+    ratio = a.norm(dim=1) / b.norm(dim=1).clamp_min(tiny)
+    agreement.copy_(share * torch.stack([cosine.mean(), ratio.mean()]))
+
+
+def _iterate(
+    cost: Tensor, epsilon: float, max_iterations: int, threshold: float, parts: Parts
+) -> Iteration:
+    """On a GPU in one program a sample, if that fits on the chip."""
+    if cost.is_cuda and find_spec("triton"):
+        from lico.losses.sinkhorn_fused import fits, fused_sinkhorn  # noqa: PLC0415 (needs triton)
+
+        if fits(cost):
+            return fused_sinkhorn(cost, epsilon, max_iterations, threshold, parts)
+    return sinkhorn(cost, epsilon, max_iterations, threshold, parts)

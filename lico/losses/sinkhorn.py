@@ -18,11 +18,12 @@ C/ε may be 40,000, and in single precision K would have to be formed every few 
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from lico.data_parallel import Parts, of_all
 
 LARGEST_DRIFT = 100.0  # a and b stay within e^±100
 LONGEST_BLOCK = 32  # steps between two looks at the convergence
@@ -56,13 +57,20 @@ class Iterates:
         first: [batch, m, n], log P₁ = f_1 + g_1 - C/ε.
         first_g: [batch, m, 1], g_1.
         blocks: the steps after the first.
-        iterations: how many steps in all.
+        made: how many steps in all.
+        epsilon: ε.
     """
 
     first: Tensor
     first_g: Tensor
     blocks: list[Block]
-    iterations: int
+    made: int
+    epsilon: float
+
+    @property
+    def iterations(self) -> Float[Tensor, ""]:
+        """How many steps were made."""
+        return torch.tensor(float(self.made))
 
     def plan(self) -> Float[Tensor, "batch m n"]:
         """P = exp(f + g - C/ε) after the last step."""
@@ -71,10 +79,36 @@ class Iterates:
         f, g = _after(self.blocks[-1])
         return (self.first + f).add_(g).exp_()
 
+    def adjoint(self, grad_plan: Float[Tensor, "batch m n"]) -> Float[Tensor, "batch m n"]:
+        """The gradient to the cost, given that to the plan, through every step that was made.
+
+        Each block's kernel is formed again, so that K·(N + M) numbers a sample are kept instead
+        of several times K·N·M. The adjoint of -C/ε collects in `grad`, those of f_k and g_k pass
+        from step to step.
+        """
+        _, m, n = self.first.shape
+        grad = grad_plan * self.plan()
+        grad_f: Tensor | None = grad.sum(1, keepdim=True)
+        grad_g = grad.sum(2)[:, None]
+        for block in reversed(self.blocks):
+            grad_g, change = _block_adjoint(self.first, block, grad_f, grad_g)
+            grad -= change
+            grad_f = None  # f passes on to g alone, but for the last
+        softmax = _exp(self.first.clone()).mul_(m).mul_(grad_g.mT)
+        change = softmax.sum(1, keepdim=True)
+        grad_f = -change if grad_f is None else grad_f - change
+        grad -= softmax
+        grad -= _exp(self.first - self.first_g).mul_(n).mul_(grad_f)
+        return grad / -self.epsilon
+
 
 @torch.no_grad()
 def sinkhorn(
-    cost: Float[Tensor, "batch m n"], epsilon: float, max_iterations: int, threshold: float
+    cost: Float[Tensor, "batch m n"],
+    epsilon: float,
+    max_iterations: int,
+    threshold: float,
+    parts: Parts | None = None,
 ) -> Iterates:
     """Iterate until the first potential hardly changes.
 
@@ -83,28 +117,31 @@ def sinkhorn(
         epsilon: in units of the cost.
         max_iterations: at most so many steps of both potentials, at least 1.
         threshold: stop when the batch mean of Σ_n ε|f_k - f_{k-1}|, f_0 = 0, is below it.
+        parts: if `cost` is one process's part of a batch; the mean is then over the whole.
 
     Source: Cuturi (NeurIPS 2013); absorption into the kernel as in Schmitzer (SIAM J. Sci. Comput.
     41, 2019), section 3.
     """
     batch, m, n = cost.shape
+    parts = parts or Parts((batch,))
     kernel = cost.double() / -epsilon
     f = -math.log(n) - kernel.logsumexp(1, keepdim=True)
     g = -math.log(m) - (kernel + f).logsumexp(2, keepdim=True)
     first = kernel.add_(f).add_(g)
     done = 1
     blocks: list[Block] = []
-    if epsilon * float(f.abs().sum(2).mean()) < threshold:
-        return Iterates(first, g, blocks, done)
+    (moved,), _ = _over_all(epsilon * f.abs().sum(2).mean().view(1), f.new_zeros(1), parts)
+    if moved < threshold:
+        return Iterates(first, g, blocks, done, epsilon)
     reached = first.new_zeros(batch, 1, n), first.new_zeros(batch, m, 1)
     change = math.log(max(m, n))  # the most that the second step can make
     while done < max_iterations and math.isfinite(change):
         steps = int(LARGEST_DRIFT / max(change, LARGEST_DRIFT / LONGEST_BLOCK))
         block = _steps(first, *reached, max(1, min(steps, max_iterations - done)))
-        moved = block.a.log()
-        changes = torch.cat([moved[:1], moved.diff(dim=0)]).abs_()
-        sums = epsilon * changes.sum(2).mean(1)
-        *sums, change = torch.cat([sums, changes[-1].amax().view(1)]).tolist()
+        logs = block.a.log()
+        changes = torch.cat([logs[:1], logs.diff(dim=0)]).abs_()
+        means = epsilon * changes.sum(2).mean(1)
+        sums, change = _over_all(means, changes[-1].amax().view(1), parts)
         enough = next((i for i, each in enumerate(sums, 1) if each < threshold), None)
         kept = enough or len(sums)
         block = Block(block.f, block.g, block.a[:kept], block.b[:kept])
@@ -113,44 +150,16 @@ def sinkhorn(
         reached = _after(block)
         if enough:
             break
-    return Iterates(first, g, blocks, done)
+    return Iterates(first, g, blocks, done, epsilon)
 
 
-class UnrolledPlan(torch.autograd.Function):
-    """The plan as a function of the cost, through every step of the iteration that was made.
-
-    The backward pass forms each block's kernel again, so that K·(N + M) numbers a sample are kept
-    instead of several times K·N·M.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, cost: Tensor, iterates: Iterates, epsilon: float) -> Tensor:
-        """Args: the cost that was iterated on, the iterates, ε."""
-        plan = iterates.plan()
-        ctx.dtype = cost.dtype
-        ctx.save_for_backward(plan)
-        ctx.iterates, ctx.epsilon = iterates, epsilon
-        return plan.to(cost.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        """The adjoint of -C/ε collects in `grad`, those of f_k and g_k pass from step to step."""
-        (plan,) = ctx.saved_tensors
-        iterates: Iterates = ctx.iterates
-        _, m, n = plan.shape
-        grad = grads[0] * plan
-        grad_f: Tensor | None = grad.sum(1, keepdim=True)
-        grad_g = grad.sum(2)[:, None]
-        for block in reversed(iterates.blocks):
-            grad_g, change = _block_adjoint(iterates.first, block, grad_f, grad_g)
-            grad -= change
-            grad_f = None  # f passes on to g alone, but for the last
-        softmax = _exp(iterates.first.clone()).mul_(m).mul_(grad_g.mT)
-        change = softmax.sum(1, keepdim=True)
-        grad_f = -change if grad_f is None else grad_f - change
-        grad -= softmax
-        grad -= _exp(iterates.first - iterates.first_g).mul_(n).mul_(grad_f)
-        return (grad / -ctx.epsilon).to(ctx.dtype), None, None
+def _over_all(means: Tensor, largest: Tensor, parts: Parts) -> tuple[list[float], float]:
+    """Means and a maximum over this process's part, as they are over the whole batch."""
+    every = of_all(torch.cat([means, largest]), parts).tolist()
+    weights = [size / sum(parts.sizes) for size in parts.sizes]
+    columns = list(zip(*every, strict=True))
+    sums = [math.fsum(w * x for w, x in zip(weights, each, strict=True)) for each in columns[:-1]]
+    return sums, max(columns[-1])
 
 
 def _steps(first: Tensor, f: Tensor, g: Tensor, count: int) -> Block:

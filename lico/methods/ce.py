@@ -1,10 +1,10 @@
 """The baseline: cross-entropy alone."""
 
 from torch import nn
-from torch.nn import functional as F  # noqa: N812 (the field's name)
 
 from lico.data.loading import Batch
-from lico.methods.step import StepLoss, TrainingMethod
+from lico.data_parallel import parts_of
+from lico.methods.step import StepLoss, TrainingMethod, cross_entropy
 
 
 class CrossEntropy(TrainingMethod):
@@ -16,6 +16,7 @@ class CrossEntropy(TrainingMethod):
 
     def forward(self, batch: Batch, step: int) -> StepLoss:
         """The loss of one batch."""
+        parts = parts_of(batch.labels, batch.whole)
         logits, _ = self.classifier(batch.images)
-        loss = F.cross_entropy(logits, batch.labels)
-        return StepLoss(loss, logits.detach(), {"cross_entropy": loss.detach()})
+        loss = parts.share * cross_entropy(logits, batch.labels)
+        return StepLoss(loss, logits.detach(), {"cross_entropy": loss.detach()}, parts.share)

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 (the field's name)
 
 from lico.data.loading import Batch
-from lico.methods.step import StepLoss, TrainingMethod
+from lico.data_parallel import Parts, parts_of
+from lico.methods.step import StepLoss, TrainingMethod, cross_entropy
 
 GradCam = Callable[[Tensor, Tensor, Tensor], Tensor]
-Contrast = Callable[[Batch, Tensor, Tensor], Tensor]
+Contrast = Callable[[Batch, Tensor, Tensor, Parts], Tensor]
 
 
 class ContrastiveGradCam(TrainingMethod):
@@ -27,7 +28,8 @@ class ContrastiveGradCam(TrainingMethod):
         Args:
             classifier: gives logits and feature maps.
             gradcam: (logits, feature maps, classes) → maps with a graph.
-            contrast: (batch, maps of the plain views, maps of the crops) → loss.
+            contrast: (batch, maps of the plain views, maps of the crops, parts of the batch) →
+                loss.
             weight: λ.
         """
         super().__init__()
@@ -40,6 +42,7 @@ class ContrastiveGradCam(TrainingMethod):
         """The loss of one batch; it needs the paired views."""
         if batch.views is None:
             raise ValueError("CGC needs paired views; load the data with paired_views=True")
+        parts = parts_of(batch.labels, batch.whole)
         logits, _ = self.classifier(batch.images)
         plain_logits, plain_maps = self.classifier(batch.views.plain)
         view_logits, view_maps = self.classifier(batch.views.cropped)
@@ -48,11 +51,11 @@ class ContrastiveGradCam(TrainingMethod):
             batch,
             self.gradcam(plain_logits, plain_maps, predicted),
             self.gradcam(view_logits, view_maps, predicted),
+            parts,
         )
-        cross_entropy = sum(
-            (F.cross_entropy(each, batch.labels) for each in (plain_logits, view_logits)),
-            start=F.cross_entropy(logits, batch.labels),
-        )
-        loss = cross_entropy + self.weight * consistency
-        scalars = {"cross_entropy": cross_entropy.detach(), "contrast": consistency.detach()}
-        return StepLoss(loss, logits.detach(), scalars)
+        every = (logits, plain_logits, view_logits)
+        total = torch.stack([cross_entropy(each, batch.labels) for each in every]).sum()
+        terms = {"cross_entropy": parts.share * total, "contrast": parts.share * consistency}
+        loss = terms["cross_entropy"] + self.weight * terms["contrast"]
+        scalars = {name: term.detach() for name, term in terms.items()}
+        return StepLoss(loss, logits.detach(), scalars, parts.share)

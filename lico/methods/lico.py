@@ -1,16 +1,37 @@
 """Language-image consistency: cross-entropy, manifold matching and optimal transport."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 (the field's name)
 
 from lico.data.loading import Batch
-from lico.methods.step import StepLoss, TrainingMethod
+from lico.data_parallel import Parts, gather, gather_for_all, parts_of
+from lico.methods.step import StepLoss, TrainingMethod, cross_entropy
+
+
+class Transported(Protocol):
+    """What is known of a transport problem: loss and diagnostics."""
+
+    @property
+    def cost(self) -> Tensor: ...
+    @property
+    def marginal_error(self) -> Tensor: ...
+    @property
+    def iterations(self) -> Tensor: ...
+    @property
+    def agreement(self) -> Tensor | None: ...
+
+
+class Transport(Protocol):
+    """Feature maps and tokens of one process's part of a batch to what is known of transport."""
+
+    def __call__(self, feature_maps: Tensor, tokens: Tensor, *, parts: Parts) -> Transported: ...
+
 
 Match = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-Transport = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, int]]
 
 
 class LanguageImageConsistency(TrainingMethod):
@@ -25,24 +46,29 @@ class LanguageImageConsistency(TrainingMethod):
         text: nn.Module,
         match: Match,
         transport: Transport,
+        temperature: "Temperature",
         *,
         alpha: float,
         beta: float,
         pooled: bool,
-        temperature: "Temperature",
+        autocast: bool = True,
+        text_of_image: Int64[Tensor, " images"] | None = None,
     ) -> None:
         """Take the parts.
 
         Args:
             classifier: gives logits and feature maps.
-            text: (distinct classes, step) → projected tokens [classes, tokens, locations] and
-                one row a class for manifold matching; holds context, projection and encoder.
-            match: (image rows, class rows, row of each image, scale) → loss.
+            text: (distinct texts, step) → projected tokens [texts, tokens, locations] and one
+                row a text for manifold matching; holds context, projection and encoder.
+            match: (image rows, text rows, row of each image, scale) → loss.
             transport: (feature maps, tokens) → loss, marginal error, iterations.
+            temperature: of manifold matching; trained.
             alpha: weight of manifold matching.
             beta: weight of optimal transport.
             pooled: match pooled features instead of flattened maps.
-            temperature: of manifold matching; trained.
+            autocast: follow the precision of training; otherwise all is in single precision.
+            text_of_image: which text belongs to each image of the data set; None: that of its
+                class.
         """
         super().__init__()
         self.classifier = classifier
@@ -53,32 +79,54 @@ class LanguageImageConsistency(TrainingMethod):
         self.beta = beta
         self.pooled = pooled
         self.temperature = temperature
+        self.autocast = autocast
+        self.text_of_image: Tensor | None
+        self.register_buffer("text_of_image", text_of_image, persistent=False)
 
     def forward(self, batch: Batch, step: int) -> StepLoss:
-        """The loss of one batch; each distinct class of it is encoded once."""
+        """The loss of one batch; each distinct text of it is encoded once."""
+        if self.autocast:
+            return self._loss(batch, step)
+        with torch.autocast(batch.images.device.type, enabled=False):
+            return self._loss(batch, step)
+
+    def _loss(self, batch: Batch, step: int) -> StepLoss:
+        """Manifold matching is about pairs: it is taken over the images of all processes, in each
+        of them alike. The other terms are means over images.
+        """
+        parts = parts_of(batch.labels, batch.whole)
+        texts, rows = gather(self._texts(batch), parts).unique(return_inverse=True)
         logits, maps = self.classifier(batch.images)
-        cross_entropy = F.cross_entropy(logits, batch.labels)
-        loss, scalars = cross_entropy, {"cross_entropy": cross_entropy.detach()}
-        classes, rows = batch.labels.unique(return_inverse=True)
-        tokens, matched = self.text(classes, step)
+        terms = {"cross_entropy": parts.share * cross_entropy(logits, batch.labels)}
+        weights = {"cross_entropy": 1.0}
+        tokens, matched = self.text(texts, step)
         maps = maps.flatten(2)
+        diagnostics: dict[str, Tensor] = {}
         if self.alpha:
-            images = maps.mean(2) if self.pooled else maps.flatten(1)
-            matching = self.match(images, matched, rows, self.temperature.scale())
-            loss = loss + self.alpha * matching
-            scalars |= {
-                "manifold_matching": matching.detach(),
-                "temperature": self.temperature.value.detach().clone(),
-            }
+            images = gather_for_all(maps.mean(2) if self.pooled else maps.flatten(1), parts)
+            terms["manifold_matching"] = self.match(images, matched, rows, self.temperature.scale())
+            weights["manifold_matching"] = self.alpha
+            diagnostics["temperature"] = self.temperature.value.detach().clone()
         if self.beta:
-            transport, marginal_error, iterations = self.transport(maps, tokens[rows])
-            loss = loss + self.beta * transport
-            scalars |= {
-                "optimal_transport": transport.detach(),
-                "marginal_error": marginal_error,
-                "sinkhorn_iterations": torch.tensor(float(iterations)),
-            }
-        return StepLoss(loss, logits.detach(), scalars)
+            transport = self.transport(maps, tokens[rows[parts.own]], parts=parts)
+            terms["optimal_transport"] = parts.share * transport.cost
+            weights["optimal_transport"] = self.beta
+            diagnostics["marginal_error"] = parts.share * transport.marginal_error
+            diagnostics["sinkhorn_iterations"] = transport.iterations
+            if transport.agreement is not None:  # filled in by the backward pass
+                names = ("unrolled_cosine", "unrolled_length_ratio")
+                diagnostics |= dict(zip(names, transport.agreement, strict=True))
+        loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        scalars = {name: term.detach() for name, term in terms.items()} | diagnostics
+        return StepLoss(loss, logits.detach(), scalars, parts.share)
+
+    def _texts(self, batch: Batch) -> Int64[Tensor, " batch"]:
+        """Which text belongs to each image."""
+        if self.text_of_image is None:
+            return batch.labels
+        if batch.indices is None:
+            raise ValueError("captions need to know which images a batch has; load it with indices")
+        return self.text_of_image[batch.indices]
 
     def after_step(self) -> None:
         """Clamp the temperature."""

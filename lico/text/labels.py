@@ -11,10 +11,10 @@ from lico.text.encoder import TextEncoder
 
 @dataclass(frozen=True)
 class LabelTokens:
-    """The tokens of every class name, without SOS and EOT.
+    """The tokens of every class name (or caption), without SOS and EOT.
 
     Attributes:
-        names: the class names.
+        names: the texts.
         tokens: their token ids, of different lengths.
     """
 
@@ -38,8 +38,16 @@ class LabelTokens:
         return torch.tensor(rows)
 
 
-def tokenize_labels(names: list[str], encoder: TextEncoder, context_length: int) -> LabelTokens:
-    """Token ids of the class names.
+def tokenize_labels(
+    names: list[str], encoder: TextEncoder, context_length: int, kind: str = "class name"
+) -> LabelTokens:
+    """Token ids of class names, or of other texts.
+
+    Args:
+        names: the texts.
+        encoder: whose tokens.
+        context_length: vectors of the context, which need room beside them.
+        kind: what the texts are, for error messages.
 
     Raises:
         ValueError: if a name is empty, has a token that the encoder was not trained on, or is
@@ -50,17 +58,17 @@ def tokenize_labels(names: list[str], encoder: TextEncoder, context_length: int)
     for name in names:
         ids = encoder.tokenizer.encode(name)
         if not ids:
-            raise ValueError(f"class name {name!r} has no token; give every class a name")
+            raise ValueError(f"{kind} {name!r} has no token; every {kind} needs a word")
         if len(ids) > room:
             raise ValueError(
-                f"class name {name!r} has {len(ids)} tokens; with a context of {context_length} "
+                f"{kind} {name!r} has {len(ids)} tokens; with a context of {context_length} "
                 f"the text encoder has room for {room}; shorten it or lower prompt.context_length"
             )
         if unknown := [i for i in ids if not encoder.known[i]]:
             raise ValueError(
-                f"class name {name!r} has {len(unknown)} token(s) that the text encoder was not "
+                f"{kind} {name!r} has {len(unknown)} token(s) that the text encoder was not "
                 "trained on; the embedded encoder knows the words of its own scenes alone, for "
-                "other classes set text=clip"
+                "others set text=clip"
             )
         tokens.append(ids)
     return LabelTokens(list(names), tokens)

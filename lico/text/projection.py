@@ -23,6 +23,7 @@ class ProjectedPrompts(nn.Module):
         hidden_width: int,
         *,
         tokens: Literal["prompt", "rolled"],
+        roll: Literal["alike", "apart"],
         pooled: bool,
         shuffle_seed: int | None,
     ) -> None:
@@ -33,6 +34,7 @@ class ProjectedPrompts(nn.Module):
             locations: d' = H'·W' of the feature maps.
             hidden_width: of the MLP.
             tokens: read all tokens of one prompt, or the EOT outputs of rolled contexts.
+            roll: copies rolled alike, or apart (`Prompts.rolled`).
             pooled: manifold matching sees the EOT output before the MLP, not all tokens after.
             shuffle_seed: permute the context vectors at each step with this seed; None: never.
         """
@@ -43,6 +45,7 @@ class ProjectedPrompts(nn.Module):
             nn.Linear(width, hidden_width), nn.ReLU(), nn.Linear(hidden_width, locations)
         )
         self.tokens = tokens
+        self.roll: Literal["alike", "apart"] = roll
         self.pooled = pooled
         self.shuffle_seed = shuffle_seed
 
@@ -51,12 +54,12 @@ class ProjectedPrompts(nn.Module):
     ) -> tuple[Float[Tensor, "classes tokens locations"], Float[Tensor, "classes width"]]:
         """Projected tokens of some classes, and one row a class for manifold matching."""
         if self.tokens == "rolled":
-            outputs = self.prompts.rolled(classes)
+            outputs = self.prompts.rolled(classes, self.roll)
             eot = outputs[:, 0]
         else:
             outputs = self.prompts(classes, self._order(step, classes.device))
             eot = self.prompts.eot(outputs, classes)
-        projected = self.mlp(outputs)
+        projected = self.mlp(outputs.to(self.prompts.context.dtype))
         return projected, eot if self.pooled else projected.flatten(1)
 
     def _order(self, step: int, device: torch.device) -> Tensor | None:

@@ -5,7 +5,7 @@ EOT; tokens 1 … M are read, M = context + longest text + 1. It depends on the 
 alone, so each text is encoded once, not each image.
 """
 
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 import torch
 from jaxtyping import Float, Int64
@@ -27,7 +27,22 @@ class Prompts(nn.Module):
         context: [1, context, width], or [texts, context, width] if class-specific.
     """
 
-    def __init__(self, encoder: TextEncoder, labels: LabelTokens, settings: Prompt) -> None:
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        labels: LabelTokens,
+        settings: Prompt,
+        precision: torch.dtype | None = None,
+    ) -> None:
+        """Keep what is needed of the encoder.
+
+        Args:
+            encoder: the frozen tower.
+            labels: the texts.
+            settings: context and its place.
+            precision: of the tower's matrix products, that of its weights unless given; what
+                never changes is encoded in that of the weights.
+        """
         super().__init__()
         self.settings = settings
         self.output_width = encoder.output_width
@@ -42,6 +57,8 @@ class Prompts(nn.Module):
         self._keep_embeddings(encoder, labels)
         if self.tower is not None:
             self._keep_past(self.tower)
+            if precision is not None:
+                self.tower.use(precision)
 
     @property
     def tokens(self) -> int:
@@ -60,16 +77,23 @@ class Prompts(nn.Module):
         context = self.context if order is None else self.context[:, order]
         return self._encode(context[None], texts, eot_only=False)[0]
 
-    def rolled(self, texts: Int64[Tensor, " texts"]) -> Float[Tensor, "texts copies output"]:
-        """EOT outputs of prompts whose context vectors are rolled by 0, 1, 2 … elements.
+    def rolled(
+        self, texts: Int64[Tensor, " texts"], roll: Literal["alike", "apart"] = "alike"
+    ) -> Float[Tensor, "texts copies output"]:
+        """EOT outputs of prompts with rolled contexts, as many copies as context vectors.
 
-        Copy i has every context vector rolled by i along its width; there are as many copies as
-        context vectors.
+        Args:
+            texts: indices, each once.
+            roll: "alike" rolls every context vector by one element along its width in every copy,
+                so that the copies are equal and one is encoded; "apart" rolls copy i by i.
 
         Source: the LICO authors' written response of 2024 (docs/method.md).
         """
-        copies = [torch.roll(self.context, i, -1) for i in range(self.settings.context_length)]
-        return self._encode(torch.stack(copies), texts, eot_only=True)[:, :, 0].transpose(0, 1)
+        copies = self.settings.context_length
+        shifts = [1] if roll == "alike" else range(copies)
+        contexts = torch.stack([torch.roll(self.context, shift, -1) for shift in shifts])
+        outputs = self._encode(contexts, texts, eot_only=True)[:, :, 0].transpose(0, 1)
+        return outputs.expand(-1, copies, -1)
 
     def eot(
         self, outputs: Float[Tensor, "texts tokens output"], texts: Int64[Tensor, " texts"]

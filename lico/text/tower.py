@@ -14,6 +14,7 @@ from open_clip.transformer import QuickGELU, ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the field's name)
 
+from lico.text.frozen_matrix import frozen_matrix
 from lico.text.segments import Past, Segment, Tiling, tilings
 
 QUICK_GELU = 1.702  # x·σ(1.702x) = SiLU(1.702x) / 1.702: the factors go into the matrices
@@ -96,7 +97,7 @@ class CausalTower(nn.Module):
     def _run(self, segments: list[Segment]) -> tuple[list[Tensor], list[KeysValues]]:
         """Outputs, and the first segment's keys and values in each layer."""
         device = self.positions.device.type
-        if torch.is_autocast_enabled(device):
+        if torch.is_autocast_enabled(device) and self.projection.dtype == self.positions.dtype:
             self.use(torch.get_autocast_dtype(device))
         with torch.autocast(device, enabled=False):
             plan = _plan(segments, self.projection)
@@ -105,7 +106,7 @@ class CausalTower(nn.Module):
             for layer in range(self.layers):
                 x, keys_values = self._block(x, layer, segments, plan)
                 kept.append(keys_values)
-            outputs = self._matrix(self._normal(x, "norm"), self.projection, None)
+            outputs = frozen_matrix(self._normal(x, "norm"), self.projection, None)
         parts = outputs.split([len(each.embeddings) * each.reads for each in segments])
         shaped = [
             part.view(len(each.embeddings), each.reads, part.shape[1])
@@ -122,7 +123,7 @@ class CausalTower(nn.Module):
     ) -> tuple[Float[Tensor, "_ width"], KeysValues]:
         """One layer; the last makes keys and values of all tokens, the rest of what is read."""
         last = layer + 1 == self.layers
-        qkv = self._matrix(self._normal(x, f"norm_1_{layer}"), *self._affine(f"qkv_{layer}"))
+        qkv = frozen_matrix(self._normal(x, f"norm_1_{layer}"), *self._affine(f"qkv_{layer}"))
         queries, keys, values = zip(
             *(
                 part.view(*each.embeddings.shape[:2], 3, self.heads, -1).unbind(2)
@@ -147,16 +148,13 @@ class CausalTower(nn.Module):
                 out = F.scaled_dot_product_attention(problems, key, value, attn_mask=mask)
                 mixed.append(tiles.rows(out))
         x = x[plan.read] if last else x
-        x = x + self._matrix(torch.cat(mixed), *self._affine(f"out_{layer}"))
-        wide = self._matrix(self._normal(x, f"norm_2_{layer}"), *self._affine(f"expand_{layer}"))
-        x = x + self._matrix(self.activation(wide), *self._affine(f"contract_{layer}"))
+        x = x + frozen_matrix(torch.cat(mixed), *self._affine(f"out_{layer}"))
+        wide = frozen_matrix(self._normal(x, f"norm_2_{layer}"), *self._affine(f"expand_{layer}"))
+        x = x + frozen_matrix(self.activation(wide), *self._affine(f"contract_{layer}"))
         return x, (keys[0], values[0])
 
     def _normal(self, x: Tensor, name: str) -> Tensor:
         return F.layer_norm(x, x.shape[-1:], *self._affine(name), self.epsilon)
-
-    def _matrix(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return F.linear(x.to(weight.dtype), weight, bias)
 
     def _keep(self, name: str, affine: Affine) -> None:
         for part, each in zip(("weight", "bias"), affine, strict=True):

@@ -46,6 +46,32 @@ def test_equals_its_equations_with_gradients(
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize(("epsilon", "iterations"), [(1e-3, 15), (0.1, 100)])
+def test_agreement_compares_the_two_gradients(epsilon: float, iterations: int) -> None:
+    """Against autograd through normalised maps, sample by sample."""
+    maps, words = features()
+    lengths = maps.norm(dim=2, keepdim=True)
+    maps = (maps / lengths.masked_fill(lengths == 0, 1)).requires_grad_()
+    gradients: dict[str, Tensor] = {}
+    for gradient in ("unrolled", "envelope"):
+        result = optimal_transport(
+            maps,
+            words,
+            epsilon=epsilon,
+            max_iterations=iterations,
+            gradient=gradient,  # type: ignore[arg-type]
+        )
+        (gradients[gradient],) = torch.autograd.grad(result.cost, maps)
+        if gradient == "unrolled":
+            assert result.agreement is not None
+            found = result.agreement
+    a, b = (each.flatten(1) for each in gradients.values())
+    ratio = (a.norm(dim=1) / b.norm(dim=1)).mean()
+    torch.testing.assert_close(found[1], ratio, rtol=1e-6, atol=0)
+    cosine = torch.nn.functional.cosine_similarity(a, b).mean()
+    torch.testing.assert_close(found[0], cosine, rtol=1e-6, atol=1e-9)
+
+
 def test_converged_cost_is_within_a_fifth_of_a_percent_of_the_exact_one() -> None:
     maps, words = features(3, 40, 6, 16)
     result = optimal_transport(maps, words, epsilon=1e-2, max_iterations=100, threshold=0)

@@ -82,14 +82,15 @@ def test_order_permutes_the_context() -> None:
     torch.testing.assert_close(shuffled, prompts(torch.arange(4)))
 
 
+@pytest.mark.parametrize("roll", ["alike", "apart"])
 @pytest.mark.parametrize("position", ["end", "front"])
-def test_rolled_copies_equal_full_forwards_of_rolled_contexts(position: str) -> None:
+def test_rolled_copies_equal_full_forwards_of_rolled_contexts(position: str, roll: str) -> None:
     prompts, built = prompts_for(specific=False, position=position), tower()
     labels = tokenize_labels(NAMES, encoder(tower()), 12)
-    rolled = prompts.rolled(torch.arange(4))
+    rolled = prompts.rolled(torch.arange(4), roll)  # type: ignore[arg-type]
     assert rolled.shape == (4, 12, 12)
     for copy in (0, 1, 11):
-        context = torch.roll(prompts.context, copy, dims=-1)
+        context = torch.roll(prompts.context, 1 if roll == "alike" else copy, dims=-1)
         full = full_forward(built, literal_prompts(built, labels, context, position))
         for index, tokens in enumerate(labels.tokens):
             expected = full[index, 1 + 12 + len(tokens)]
@@ -127,7 +128,7 @@ def test_any_other_tower_takes_the_general_path(kind: str, specific: bool, posit
         read = slice(0, 12 + len(labels.tokens[index]) + 1)
         kept = expected[index, 1 : 1 + prompts.tokens]
         torch.testing.assert_close(ours[row, read], kept[read], rtol=1e-10, atol=1e-12)
-    rolled = prompts.rolled(classes)[:, 0]
+    rolled = prompts.rolled(classes, "apart")[:, 0]
     torch.testing.assert_close(rolled, prompts.eot(ours, classes), rtol=1e-10, atol=1e-12)
 
 

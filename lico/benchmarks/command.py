@@ -1,0 +1,67 @@
+"""What `lico bench` does: find the benchmarks, run them, keep and show the figures."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import lico.benchmarks
+from lico.benchmarks.figure import Figure, Setting, save
+from lico.names import suggestion
+
+Benchmark = Callable[[Setting], Iterator[Figure]]
+
+
+def benchmarks() -> dict[str, Benchmark]:
+    """Every benchmark of this folder by its file's name."""
+    found: dict[str, Benchmark] = {}
+    for module in pkgutil.iter_modules(lico.benchmarks.__path__):
+        function = getattr(
+            importlib.import_module(f"lico.benchmarks.{module.name}"), "benchmark", None
+        )
+        if function is not None:
+            found[module.name] = function
+    return found
+
+
+def run_benchmarks(console: Console, names: list[str], path: Path, setting: Setting) -> None:
+    """Run some benchmarks, or all; figures are kept as they come.
+
+    Args:
+        console: for the figures.
+        names: of benchmarks; none: all.
+        path: JSON file; figures that are not measured again stay in it.
+        setting: device, threads, how many cases.
+
+    Raises:
+        ValueError: if there is no benchmark of a name.
+    """
+    known = benchmarks()
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{name} is not one of {', '.join(known)}{suggestion(name, known)}")
+    torch.set_num_threads(setting.threads)
+    console.print(f"{setting.threads} thread(s), {setting.rounds} rounds on {setting.device}")
+    for name in names or known:
+        table = Table("figure", "ratio", "lowest to highest", "compared with")
+        for figure in known[name](setting):
+            save([figure], path, setting)
+            low, high = figure.spread
+            table.add_row(
+                figure.name, f"{figure.ratio:.3f}", f"{low:.2f} to {high:.2f}", figure.against
+            )
+        console.print(table)
+    console.print(f"figures: {path}")
+
+
+def listing() -> Table:
+    """The benchmarks and what they measure."""
+    table = Table("benchmark", "what it measures")
+    for name, function in benchmarks().items():
+        document = importlib.import_module(function.__module__).__doc__ or ""
+        table.add_row(name, document.partition("\n")[0])
+    return table
