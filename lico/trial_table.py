@@ -81,6 +81,4 @@ def _epoch(report: dict[str, Any]) -> str:
 
 
 def _cells(report: dict[str, Any]) -> list[str]:
-    return [
-        f"{report[name]:{style}}" if name in report else "" for name, style in COLUMNS.values()
-    ]
+    return [f"{report[name]:{style}}" if name in report else "" for name, style in COLUMNS.values()]

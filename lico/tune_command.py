@@ -102,7 +102,9 @@ def _conclude(
     if outcome.stopped:
         console.print(
             f"early stopping: {len(outcome.stopped)} of {experiment.search.points} settings ended "
-            "early" if experiment.search else ""
+            "early"
+            if experiment.search
+            else ""
         )
     if outcome.limit:
         left = [c for c in counted if not is_finished(run_file(c), c)]

@@ -58,6 +58,11 @@ _ALL = [
     Measure("final_manifold_matching", "MM loss"),
     Measure("final_sinkhorn_iterations", "Iterations", decimals=0),
     Measure("final_temperature", "Temperature t"),
+    Measure("alpha", "α (MM)", decimals=3),
+    Measure("beta", "β (OT)", decimals=3),
+    Measure("epsilon", "ε", decimals=4),
+    Measure("context_length", "Context tokens", decimals=0),
+    Measure("learning_rate", "Learning rate", decimals=4),
     Measure("temperature_at_clamp", "At the clamp", style="count"),
 ]
 MEASURES = {measure.key: measure for measure in _ALL}

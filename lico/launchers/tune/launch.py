@@ -12,6 +12,7 @@ from lico.results.layout import run_file
 from lico.results.reader import is_finished
 from lico.search import Search
 
+
 class Watch(Protocol):
     """Who is told of every trial."""
 
@@ -113,7 +114,7 @@ def run_all(
     from lico.launchers.tune.trials import Trials  # noqa: PLC0415 (imports Ray)
 
     outcome = TuneOutcome()
-    trials = Trials(record, given, settings, search, watch, outcome)
+    trials = Trials(record, given, settings, watch, outcome)
     if search is None:
         trials.run(_missing(configs))
         return outcome
@@ -123,7 +124,7 @@ def run_all(
     first = [config for config in configs if config.seed == first_seed]
     asha = RestorableAsha(search, first[0].training.epochs, record.reports())
     before = set(asha.stopped)
-    trials.run([c for c in _missing(first) if c.run_id() not in before], asha)
+    trials.run([c for c in _missing(first) if c.run_id() not in before], asha, search)
     outcome.stopped = list(dict.fromkeys(asha.stopped))
     left = {_point(config) for config in first if is_finished(run_file(config), config)}
     others = [c for c in configs if c.seed != first_seed and _point(c) in left]
@@ -143,4 +144,3 @@ def _point(config: Config) -> tuple[str, ...]:
 
 def _missing(configs: list[Config]) -> list[Config]:
     return [config for config in configs if not is_finished(run_file(config), config)]
-

@@ -12,7 +12,7 @@ nothing had happened:
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,13 +45,14 @@ class Record:
         return self.folder / "study.json"
 
     @property
-    def _log(self) -> Path:
+    def log(self) -> Path:
+        """One line a report."""
         return self.folder / "reports.jsonl"
 
     def reports(self) -> list[Report]:
         """All reports so far; a last line that was cut off by a kill is left out."""
         try:
-            lines = self._log.read_text().splitlines()
+            lines = self.log.read_text().splitlines()
         except FileNotFoundError:
             return []
         found: list[Report] = []
@@ -69,17 +70,17 @@ class Record:
             ResultsError: if the disk is full.
         """
         try:
-            with self._log.open("a") as file:
+            with self.log.open("a") as file:
                 file.write(json.dumps(report) + "\n")
         except OSError as error:
             raise ResultsError(
-                f"cannot write {self._log}: {error.strerror}; free some space there and give the "
+                f"cannot write {self.log}: {error.strerror}; free some space there and give the "
                 "same command again"
             ) from error
 
 
 @contextmanager
-def open_record(name: str, experiment: Experiment, configs: list[Config]) -> Iterator[Record]:
+def open_record(name: str, experiment: Experiment, configs: list[Config]) -> Generator[Record]:
     """The study's record, new or from earlier, held by this process alone.
 
     Args:
@@ -103,7 +104,7 @@ def open_record(name: str, experiment: Experiment, configs: list[Config]) -> Ite
         _check_owner(record, mine)
         runs = {config.run_id(): config.model_dump(mode="json") for config in configs}
         write_atomically(record.study, json.dumps(mine | {"runs": runs}).encode())
-        _mend_last_line(record._log)  # noqa: SLF001 (its own module)
+        _mend_last_line(record.log)
         yield record
 
 
@@ -156,7 +157,7 @@ def _check_owner(record: Record, mine: dict[str, str]) -> None:
 
 
 @contextmanager
-def _held(lock: Path) -> Iterator[None]:
+def _held(lock: Path) -> Generator[None]:
     with lock.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,7 @@ class Session:
 
 
 @contextmanager
-def ray_session(settings: TuneSettings, cpus: int | None, *, gpus: bool) -> Iterator[Session]:
+def ray_session(settings: TuneSettings, cpus: int | None, *, gpus: bool) -> Generator[Session]:
     """Ray, up inside the block and gone after it, however it ends.
 
     Args:
@@ -138,7 +138,7 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def _private_folder() -> Iterator[tuple[Path, str]]:
+def _private_folder() -> Generator[tuple[Path, str]]:
     """A folder for one session, and a path to it that is short enough for sockets.
 
     Addresses of sockets are limited to 107 bytes. Where the cache lies too deep Ray is given a

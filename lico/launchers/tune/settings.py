@@ -1,4 +1,7 @@
-"""How Ray Tune schedules a study: `tune=NAME` chooses a file of configs/tune, `tune.KEY=VALUE` sets."""
+"""How Ray Tune schedules a study.
+
+`tune=NAME` chooses a file of configs/tune, `tune.KEY=VALUE` sets one value.
+"""
 
 from pathlib import Path
 from typing import Any

@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypedDict
@@ -100,7 +100,7 @@ class _Reporter:
 
 
 @contextmanager
-def _checkpoint(config: Config, epoch: int) -> Iterator[tune.Checkpoint | None]:
+def _checkpoint(config: Config, epoch: int) -> Generator[Any]:
     """The run's checkpoint of this epoch as one of Tune; None if it wrote none."""
     source, every = checkpoint_file(config), config.training.checkpoint_every
     if epoch % every and epoch != config.training.epochs:

@@ -33,7 +33,6 @@ class Trials:
         record: Record,
         given: "Share",
         settings: TuneSettings,
-        search: Search | None,
         watch: "Watch",
         outcome: "TuneOutcome",
     ) -> None:
@@ -43,7 +42,6 @@ class Trials:
             record: of the study; every report goes there.
             given: resources of one trial.
             settings: retries and limits.
-            search: the search, if the study is one.
             watch: is told of every trial.
             outcome: is filled.
         """
@@ -58,17 +56,28 @@ class Trials:
             "folder": str(Path.cwd()),
             "command": sys.argv,
             "validation_images": settings.validation_images,
-            "search": search.model_dump(mode="json", exclude_none=True) if search else None,
+            "search": None,
         }
 
-    def run(self, configs: list[Config], scheduler: TrialScheduler | None = None) -> None:
+    def run(
+        self,
+        configs: list[Config],
+        scheduler: TrialScheduler | None = None,
+        search: Search | None = None,
+    ) -> None:
         """Run every configuration; nothing if a limit has been reached before.
+
+        Args:
+            configs: the runs, in order of start.
+            scheduler: early stopping; None: every run goes to its end.
+            search: what the scheduler judges by.
 
         Raises:
             ResultsError: if the record cannot be written any more.
         """
         if not configs or self.outcome.limit:
             return
+        self.order["search"] = search.model_dump(mode="json", exclude_none=True) if search else None
         storage = self.record.folder / "trials"
         shutil.rmtree(storage, ignore_errors=True)  # a trial goes on from its run's checkpoint
         try:

@@ -4,7 +4,7 @@ Training is not touched: the checkpoint is read from its file into another class
 global random generators are as before.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cached_property
 
@@ -141,7 +141,7 @@ class _Subset:
 
 
 @contextmanager
-def _undisturbed(device: torch.device) -> Iterator[None]:
+def _undisturbed(device: torch.device) -> Generator[None]:
     """Leave torch's global generators as they were."""
     devices = [torch.cuda.current_device()] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
