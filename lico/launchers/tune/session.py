@@ -1,10 +1,9 @@
 """A Ray cluster for one command: on this machine's loopback, or one that runs already.
 
 All of Ray's files lie in a folder of the project's cache that only this user can read, and that
-goes with the command; one that a kill left behind goes with the next command.
+goes with the command, even if that is killed (`lico.launchers.tune.reaper`).
 """
 
-import fcntl
 import logging
 import os
 import secrets
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lico.errors import ResultsError
+from lico.launchers.tune.reaper import reaper
 from lico.launchers.tune.settings import TuneSettings
 
 OBJECT_STORE_BYTES = 100 * 2**20  # trials pass no data; Ray's minimum is 75 MiB
@@ -147,25 +147,17 @@ def _private_folder() -> Generator[tuple[Path, str]]:
     parent = cache_folder() / "ray"
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        _remove_left_behind(parent)
         folder = Path(tempfile.mkdtemp(prefix="", dir=parent))
     except OSError as error:
         raise ResultsError(
             f"cannot write to the cache {parent} ({error.strerror}); make it writable, or set "
             "XDG_CACHE_HOME to another folder"
         ) from error
-    link: Path | None = None
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            short = str(folder.resolve())
-            if len(os.fsencode(short)) + SOCKET_BELOW > SOCKET_PATH_LIMIT:
-                link = _short_link(folder)
-                short = str(link)
-                (folder / "link").write_text(short)
-            yield folder, short
-        finally:
-            _remove(folder, link)
+    folder = folder.resolve()
+    too_long = len(os.fsencode(folder)) + SOCKET_BELOW > SOCKET_PATH_LIMIT
+    link = _short_link(folder) if too_long else None
+    with reaper(folder, link):
+        yield folder, str(link or folder)
 
 
 def _short_link(folder: Path) -> Path:
@@ -179,23 +171,6 @@ def _short_link(folder: Path) -> Path:
         f"{', '.join(SHORT_FOLDERS)} can hold a short link to it; set XDG_CACHE_HOME to a folder "
         f"with a path of at most {SOCKET_PATH_LIMIT - SOCKET_BELOW - len('/ray/12345678')} bytes"
     )
-
-
-def _remove_left_behind(parent: Path) -> None:
-    """Remove the folders of commands that were killed: nobody holds their lock."""
-    for folder in parent.iterdir():
-        with suppress(OSError), (folder / "lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            note = folder / "link"
-            _remove(folder, Path(note.read_text()) if note.exists() else None)
-
-
-def _remove(folder: Path, link: Path | None) -> None:
-    if link is not None:
-        with suppress(OSError):
-            link.unlink()
-            link.parent.rmdir()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _has_shared_memory() -> bool:
