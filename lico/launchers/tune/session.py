@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from lico.launchers.tune.reaper import reaper
 from lico.launchers.tune.settings import TuneSettings
 
 OBJECT_STORE_BYTES = 100 * 2**20  # trials pass no data; Ray's minimum is 75 MiB
+ANSWER_WITHIN_SECONDS = 10
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (where shared memory lies, not a temporary file)
 SOCKET_PATH_LIMIT = 107  # bytes of an AF_UNIX address on Linux, without the final zero
 SOCKET_BELOW = len("/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store")
@@ -79,6 +81,7 @@ def ray_session(settings: TuneSettings, cpus: int | None, *, gpus: bool) -> Gene
     """
     os.environ.update(ENVIRONMENT)
     if settings.address:
+        _require_listening(settings.address)
         yield from _up({"address": settings.address}, None)
         return
     os.environ.update(LOOPBACK_ONLY)
@@ -102,16 +105,36 @@ def ray_session(settings: TuneSettings, cpus: int | None, *, gpus: bool) -> Gene
         yield from _up(options, token)
 
 
+def _require_listening(address: str) -> None:
+    """Say at once what Ray says after minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise RayError(f"tune.address={address} must be HOST:PORT, as ray start prints it")
+    try:
+        socket.create_connection((host, int(port)), ANSWER_WITHIN_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise RayError(
+            f"nothing answers at tune.address={address} ({error}); start a cluster with "
+            "ray start --head, or leave the address out"
+        ) from error
+
+
 def _up(options: dict[str, Any], token: Path | None) -> Iterator[Session]:
     import ray  # noqa: PLC0415 (reads the environment when it is imported)
+    from ray.exceptions import AuthenticationError  # noqa: PLC0415
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         context: Any = ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    except AuthenticationError as error:
+        raise RayError(
+            f"the Ray cluster at tune.address={options['address']} asks for a token; put the file "
+            "with it into RAY_AUTH_TOKEN_PATH"
+        ) from error
     except (RuntimeError, ConnectionError, ValueError, TimeoutError, OSError) as error:
         ray.shutdown()
-        where = f"at tune.address={options['address']}" if "num_cpus" not in options else "here"
-        raise RayError(f"Ray does not start {where}: {error}") from error
+        where = "does not start" if token else f"is not at tune.address={options['address']}"
+        raise RayError(f"Ray {where}: {error}") from error
     try:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         url = context.dashboard_url

@@ -76,7 +76,7 @@ def load_settings(overrides: list[str]) -> tuple[TuneSettings, list[str]]:
     try:
         settings = TuneSettings.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"tune: {explain(error)}") from error
+        raise ConfigError(f"tune.{explain(error)}") from error
     return settings, [each for each in overrides if each not in mine]
 
 
