@@ -45,8 +45,8 @@ class TuneSettings(Section):
     dashboard_host: str = Field(
         default="127.0.0.1", description="where the dashboard listens; 0.0.0.0 is everywhere"
     )
-    dashboard_port: int = Field(
-        default=8265, ge=1024, le=65535, description="or the next one that is free"
+    dashboard_port: int | None = Field(
+        default=None, ge=1024, le=65535, description="none: 8265 or the next that is free"
     )
 
 
