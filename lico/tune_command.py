@@ -70,7 +70,7 @@ def _schedule(
     settings: TuneSettings,
 ) -> TuneOutcome:
     wanted = settings.jobs or experiment.jobs or 1
-    threads = settings.cpus or max(config.run.threads for config in configs)
+    threads = settings.cpus or max(config.run.devices * config.run.threads for config in configs)
     gpus = settings.gpus != 0 and any(config.run.device != "cpu" for config in configs)
     with (
         open_record(name, experiment, configs) as record,

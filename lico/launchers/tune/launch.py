@@ -65,12 +65,14 @@ def share(
     Raises:
         RayError: if a trial is to get more than any node has.
     """
-    threads = max(config.run.threads for config in configs)
-    cpus = settings.cpus or threads
+    if any(config.run.nodes > 1 for config in configs):
+        raise RayError("a trial of Ray Tune has one node; for run.nodes > 1 use make submit")
+    devices = max(config.run.devices for config in configs)
+    cpus = settings.cpus or devices * max(config.run.threads for config in configs)
     may_use = any(config.run.device != "cpu" for config in configs)
     gpus = settings.gpus
     if gpus is None:
-        gpus = 1.0 if may_use and session.largest_gpus >= 1 else 0.0
+        gpus = float(devices) if may_use and session.largest_gpus >= 1 else 0.0
     if gpus > session.largest_gpus:
         raise RayError(
             f"tune.gpus={gpus:g} of a trial, but no node has more than {session.largest_gpus:g}; "

@@ -22,11 +22,13 @@ class TuneSettings(Section):
         description="trials at a time; none: as the experiment says, or on GPUs and clusters as "
         "many as fit",
     )
-    cpus: PositiveInt | None = Field(default=None, description="of a trial; none: run.threads")
+    cpus: PositiveInt | None = Field(
+        default=None, description="of a trial; none: run.threads for each device"
+    )
     gpus: NonNegativeFloat | None = Field(
         default=None,
-        description="of a trial; 0.25 lets four share a GPU; none: 1 if there is a GPU and the "
-        "runs may use it",
+        description="of a trial; 0.25 lets four share a GPU; none: run.devices if there are GPUs "
+        "that the runs may use",
     )
     retries: int = Field(default=2, ge=0, description="of a trial whose process dies or fails")
     max_hours: PositiveFloat | None = Field(

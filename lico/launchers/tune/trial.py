@@ -14,7 +14,7 @@ from ray import tune
 
 from lico.config import Config
 from lico.data.missing import DataMissingError
-from lico.errors import ResultsError
+from lico.errors import ResultsError, SupersededError
 from lico.launchers.tune.record import read_runs
 from lico.results.layout import checkpoint_file, log_file
 from lico.search import Search
@@ -56,7 +56,10 @@ def run_trial(order: Order, point: dict[str, str]) -> None:
     from lico.text.loading import TextWeightsError  # noqa: PLC0415
     from lico.training.loop import NonFiniteLossError  # noqa: PLC0415
 
-    hopeless = (ValueError, ResultsError, DataMissingError, TextWeightsError, NonFiniteLossError)
+    hopeless = (
+        ValueError, ResultsError, DataMissingError, TextWeightsError, NonFiniteLossError,
+        SupersededError,
+    )  # fmt: skip
     _take_checkpoint(config)
     reporter = _Reporter(config, order)
     try:
@@ -81,36 +84,47 @@ class _Reporter:
         self.search = Search.model_validate(order["search"]) if order["search"] else None
 
     def __call__(self, epoch: int, scalars: dict[str, float]) -> None:
+        from lico.launchers.tune.validation import read_checkpoint  # noqa: PLC0415
+
+        done = epoch + 1
         report = {
             "run_id": self.config.run_id(),
-            "epoch": epoch,
+            "epoch": done,
             "epochs": self.config.training.epochs,
             **scalars,
-            **self._scores(epoch),
         }
-        with _checkpoint(self.config, epoch) as checkpoint:
-            tune.report(report, checkpoint=checkpoint)
+        checkpoint = None
+        if self._is_saved(done):
+            checkpoint = read_checkpoint(self.config, done)
+        if checkpoint is None:
+            tune.report(report)
+            return
+        report["energy_kwh"] = checkpoint["progress"]["energy_kwh"]
+        report |= self._scores(done, checkpoint)
+        with _as_tunes(self.config) as given:
+            tune.report(report, checkpoint=given)
 
-    def _scores(self, epoch: int) -> dict[str, float]:
+    def _is_saved(self, done: int) -> bool:
+        training = self.config.training
+        return done % training.checkpoint_every == 0 or done == training.epochs
+
+    def _scores(self, done: int, checkpoint: dict[str, Any]) -> dict[str, float]:
         search = self.search
-        if search is None or epoch not in search.halvings(self.config.training.epochs):
-            return self.validation.scores(epoch)
-        scores = self.validation.scores(epoch, search.metric)
+        if search is None or done not in search.halvings(self.config.training.epochs):
+            return self.validation.scores(checkpoint)
+        scores = self.validation.scores(checkpoint, search.metric)
         return scores | {"objective": search.objective(scores)} if scores else {}
 
 
 @contextmanager
-def _checkpoint(config: Config, epoch: int) -> Generator[Any]:
-    """The run's checkpoint of this epoch as one of Tune; None if it wrote none."""
-    source, every = checkpoint_file(config), config.training.checkpoint_every
-    if epoch % every and epoch != config.training.epochs:
-        yield None
-        return
+def _as_tunes(config: Config) -> Generator[Any]:
+    """The run's checkpoint as one of Ray Tune."""
+    source = checkpoint_file(config)
     with tempfile.TemporaryDirectory(dir=source.parent) as folder:
         target = Path(folder) / source.name
         try:
             target.hardlink_to(source)
-        except OSError:
+        except OSError:  # a file system without links
             shutil.copyfile(source, target)
         yield tune.Checkpoint.from_directory(folder)
 

@@ -141,8 +141,15 @@ class _Limits(_Unsaved, tune.Stopper):
         self.settings = settings
         self.outcome = outcome
         self.ends = time.monotonic() + 3600 * (settings.max_hours or float("inf"))
-        self.kwh = sum(report.get("energy_kwh", 0) for report in record.reports())
+        self.kwh: dict[str, float] = {}
+        for report in record.reports():
+            self.count(report)
         self.broken: ResultsError | None = None
+
+    def count(self, report: Report) -> None:
+        """Add up energy; a report has all that its run has used."""
+        if "energy_kwh" in report:
+            self.kwh[report["run_id"]] = report["energy_kwh"]
 
     def __call__(self, trial_id: str, result: Report) -> bool:
         return False
@@ -156,8 +163,9 @@ class _Limits(_Unsaved, tune.Stopper):
     def _limit(self) -> str | None:
         if time.monotonic() >= self.ends:
             return f"tune.max_hours={self.settings.max_hours:g}"
-        if self.settings.max_kwh is not None and self.kwh >= self.settings.max_kwh:
-            return f"tune.max_kwh={self.settings.max_kwh:g} ({self.kwh:.3g} kWh used)"
+        used = sum(self.kwh.values())
+        if self.settings.max_kwh is not None and used >= self.settings.max_kwh:
+            return f"tune.max_kwh={self.settings.max_kwh:g} ({used:.3g} kWh used)"
         return None
 
 
@@ -195,7 +203,7 @@ class _Listener(_Unsaved, tune.Callback):
                 self.record.add(report)
             except ResultsError as error:
                 self.limits.broken = error
-            self.limits.kwh += report.get("energy_kwh", 0)
+            self.limits.count(report)
             self.watch.reported(run_id, report)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:

@@ -7,6 +7,7 @@ global random generators are as before.
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +19,24 @@ from lico.data.sample import ImageData, Sample
 from lico.evaluate import evaluate, gallery_indices
 from lico.models.classifier import Classifier, build_classifier
 from lico.results.layout import checkpoint_file
-from lico.run import choose_device
 from lico.saliency.frozen import frozen_copy
 from lico.training.meters import reset_peak_memory
+from lico.training.processes import choose_device
 
 CLASSIFIER = "classifier."  # where every training method keeps it
+
+
+def read_checkpoint(config: Config, epoch: int) -> dict[str, Any] | None:
+    """The run's checkpoint (`lico.training.checkpoint`), or None if it is not of this moment.
+
+    Args:
+        config: the run.
+        epoch: epochs done.
+    """
+    state: dict[str, Any] = torch.load(
+        checkpoint_file(config), map_location="cpu", weights_only=True
+    )
+    return state if state["progress"]["epoch"] == epoch else None
 
 
 class Validation:
@@ -39,37 +53,32 @@ class Validation:
         self.images = images
         self.device = choose_device(config.run)
 
-    def scores(self, epoch: int, metric: str | None = None) -> dict[str, float]:
+    def scores(self, checkpoint: dict[str, Any], metric: str | None = None) -> dict[str, float]:
         """Top-1 accuracy, and a metric of Grad-CAM maps if one is named.
 
         Args:
-            epoch: epochs done; the checkpoint must be of this moment.
+            checkpoint: of the run, as `read_checkpoint` gives it.
             metric: a name of `lico.results.format.METRICS`, averaged where it is finite.
 
         Returns:
-            `top1` and the metric; nothing if no image is wanted or the checkpoint is older.
+            `top1` and the metric; nothing if no image is wanted.
 
         Raises:
             ValueError: if the data set cannot have the metric.
         """
-        if not self.images or not self._load(epoch):
+        if not self.images:
             return {}
+        self._classifier.load_state_dict(
+            {
+                name.removeprefix(CLASSIFIER): value
+                for name, value in checkpoint["module"].items()
+                if name.startswith(CLASSIFIER)
+            }
+        )
         with _undisturbed(self.device), torch.no_grad():
             found = {"top1": self._top1()} if metric is None else self._with(metric)
         reset_peak_memory(self.device)  # what this took is not the run's
         return found
-
-    def _load(self, epoch: int) -> bool:
-        state = torch.load(checkpoint_file(self.config), map_location="cpu", weights_only=True)
-        if state["progress"]["epoch"] != epoch:
-            return False
-        weights = {
-            name.removeprefix(CLASSIFIER): value
-            for name, value in state["module"].items()
-            if name.startswith(CLASSIFIER)
-        }
-        self._classifier.load_state_dict(weights)
-        return True
 
     @cached_property
     def _classifier(self) -> Classifier:
