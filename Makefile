@@ -12,8 +12,8 @@ export MPLCONFIGDIR    := $(CACHE)/matplotlib
 export TMPDIR          := $(CACHE)/tmp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench lint types study submit status logs cancel report doctor \
-  image image-demo test-image clean
+.PHONY: help setup demo test bench lint types study tune submit status logs cancel report \
+  doctor image image-demo test-image clean
 
 help:  ## show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ demo: setup  ## the whole study in small: train, evaluate, aggregate, report
 
 study: setup  ## an experiment on this machine: make study EXP=lico_seeds [ARGS="overrides"]
 	@$(BIN)/lico study $(EXP) $(ARGS)
+
+tune: setup  ## an experiment as trials of Ray Tune: make tune EXP=loss_ablation [ARGS="overrides"]
+	@$(BIN)/lico tune $(EXP) $(ARGS)
 
 submit: setup  ## a study on a Slurm cluster: make submit EXP=lico_seeds [CLUSTER=a100] [ARGS="overrides"]
 	@$(BIN)/python -m slurm submit $(EXP) $(if $(CLUSTER),--cluster $(CLUSTER)) $(ARGS)

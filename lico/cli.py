@@ -96,6 +96,29 @@ def study(
 
 
 @app.command()
+def tune(
+    experiment: Experiment,
+    overrides: Overrides = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="trials at a time; the experiment's own by default")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="list the runs and stop")] = False,
+    open_report: Annotated[bool, typer.Option("--open", help="open the report")] = False,
+) -> None:
+    """Run an experiment as trials of Ray Tune, then aggregate and report.
+
+    Same runs and same files as `lico study`; with a dashboard, GPUs shared by fractions, retries,
+    limits of time and energy, and for a search early stopping. Besides the runs' overrides it
+    takes tune=NAME, tune.KEY=VALUE and search.KEY=VALUE (docs/tune.md).
+    """
+    from lico.tune_command import run_tune  # noqa: PLC0415
+
+    report = run_tune(console, experiment, overrides or [], jobs, dry_run=dry_run)
+    if report and open_report:
+        _open(report)
+
+
+@app.command()
 def aggregate(experiment: Experiment, overrides: Overrides = None) -> None:
     """Gather the finished runs of an experiment into study.h5 and tables.
 
@@ -240,6 +263,7 @@ def known_errors() -> tuple[type[Exception], ...]:
         ("lico.data.packed.layout", "PackError"),
         ("lico.text.loading", "TextWeightsError"),
         ("lico.training.loop", "NonFiniteLossError"),
+        ("lico.launchers.tune.session", "RayError"),
     ):
         if module in sys.modules:
             found.append(getattr(sys.modules[module], name))

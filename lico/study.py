@@ -5,11 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from lico.compose import ConfigError, compose_config, config_folder, explain
 from lico.config import Config
 from lico.names import suggestion
+from lico.search import Search
 
 Levels = dict[str, list[str]] | list[str | int | float | bool]
 
@@ -22,6 +30,7 @@ class Experiment(BaseModel):
         claim: what the experiment is to show.
         base: overrides for every run.
         axes: by name: overrides by level name, or the values of the key with the axis's name.
+        search: points of a random search; an axis of its own, "point".
         seeds: repetitions.
         tables: what the report shows.
         jobs: runs at a time by the local launcher, unless it is told otherwise.
@@ -32,10 +41,17 @@ class Experiment(BaseModel):
     title: str
     claim: str
     base: list[str] = []
-    axes: dict[str, Levels] = Field(min_length=1)
+    axes: dict[str, Levels] = {}
+    search: Search | None = None
     seeds: list[int] = Field(default=[1, 2, 3], min_length=1)
     tables: list[str] = Field(min_length=1)
     jobs: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _has_runs(self) -> "Experiment":
+        if not self.axes and self.search is None:
+            raise ValueError("give axes with at least one axis, or search")
+        return self
 
 
 def experiment_names() -> list[str]:
@@ -69,6 +85,35 @@ def load_experiment(name: str) -> Experiment:
         raise ConfigError(f"{path}: {explain(error)}") from error
 
 
+def with_search(experiment: Experiment, overrides: list[str]) -> tuple[Experiment, list[str]]:
+    """The experiment with its search changed as overrides `search.KEY=VALUE` say, and the others.
+
+    Raises:
+        ConfigError: if there is no search in it, or no such key in a search.
+    """
+    mine = [each for each in overrides if each.startswith("search.")]
+    if not mine:
+        return experiment, overrides
+    if experiment.search is None:
+        raise ConfigError(f"{mine[0]}: this experiment has axes alone and searches nothing")
+    values = experiment.search.model_dump(exclude_none=True)
+    for each in mine:
+        key, _, value = each.removeprefix("search.").partition("=")
+        if key not in Search.model_fields:
+            raise ConfigError(
+                f"{each}: there is no key search.{key}{suggestion(key, Search.model_fields)}"
+            )
+        values[key] = yaml.safe_load(value)
+    try:
+        search = Search.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{' '.join(mine)}: {explain(error)}") from error
+    return (
+        experiment.model_copy(update={"search": search}),
+        [each for each in overrides if each not in mine],
+    )
+
+
 def expand(name: str, experiment: Experiment, overrides: list[str]) -> list[Config]:
     """One configuration for each combination of the axes' levels and each seed.
 
@@ -82,7 +127,10 @@ def expand(name: str, experiment: Experiment, overrides: list[str]) -> list[Conf
     Raises:
         ConfigError: as `compose_config`, before any run starts.
     """
+    experiment, overrides = with_search(experiment, overrides)
     axes = {axis: _levels(axis, levels) for axis, levels in experiment.axes.items()}
+    if experiment.search:
+        axes["point"] = experiment.search.levels()
     seeds = {str(seed): [f"seed={seed}"] for seed in experiment.seeds}
     configs: list[Config] = []
     for seed, *point in itertools.product(seeds, *axes.values()):

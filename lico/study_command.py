@@ -45,7 +45,7 @@ def run_study(
     configs = expand(name, experiment, overrides)
     missing = [config for config in configs if not is_finished(run_file(config), config)]
     if dry_run:
-        console.print(_listing(configs, missing))
+        console.print(listing(configs, missing))
         return None
     check(missing)
     skipped = len(configs) - len(missing)
@@ -53,13 +53,35 @@ def run_study(
         console.print(f"{skipped} of {len(configs)} runs are finished already")
     with StudyProgress(console, len(configs), skipped) as progress:
         outcome = run_all(missing, jobs or experiment.jobs or 1, progress.update, progress.end)
-    if len(outcome.failed) == len(configs):
+    return finish_study(console, name, experiment, configs, outcome.failed)
+
+
+def finish_study(
+    console: Console,
+    name: str,
+    experiment: Experiment,
+    configs: list[Config],
+    failed: dict[str, str],
+) -> Path:
+    """Aggregate and report once the runs have ended, whichever launcher ran them.
+
+    Args:
+        console: for results.
+        name: of the experiment.
+        experiment: what it says.
+        configs: the runs that the report expects.
+        failed: reason by run id.
+
+    Raises:
+        StudyError: if a run failed; the others are reported.
+    """
+    if len(failed) == len(configs):
         raise StudyError(f"all {len(configs)} runs failed; the reasons are above")
     page = _aggregate_and_report(name, experiment, configs)
     console.print(f"report: {page}")
-    if outcome.failed:
+    if failed:
         raise StudyError(
-            f"{len(outcome.failed)} of {len(configs)} runs failed: {', '.join(outcome.failed)}; "
+            f"{len(failed)} of {len(configs)} runs failed: {', '.join(failed)}; "
             "mend the cause and give the same command again"
         )
     return page
@@ -102,7 +124,8 @@ def _folder(name: str, configs: list[Config]) -> Path:
     return folder
 
 
-def _listing(configs: list[Config], missing: list[Config]) -> Table:
+def listing(configs: list[Config], missing: list[Config]) -> Table:
+    """Every run, and whether it is finished."""
     table = Table("run", "state", title=f"{len(configs)} runs, {len(missing)} to do")
     ids = {config.run_id() for config in missing}
     for config in configs:

@@ -11,7 +11,9 @@ EXPECTED = {
     "adversarial": 3,
     "cifar100": 9,
     "demo": 30,
+    "hyperparameters": 48,
     "lico_seeds": 12,
+    "loss_ablation": 18,
     "prompt_variants": 9,
     "timing": 18,
 }

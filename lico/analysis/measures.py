@@ -60,6 +60,11 @@ _ALL = [
     Measure("final_unrolled_cosine", "Cosine of unrolled and envelope gradient"),
     Measure("final_unrolled_length_ratio", "Unrolled over envelope gradient", decimals=1),
     Measure("final_temperature", "Temperature t"),
+    Measure("alpha", "α (MM)", decimals=3),
+    Measure("beta", "β (OT)", decimals=3),
+    Measure("epsilon", "ε", decimals=4),
+    Measure("context_length", "Context tokens", decimals=0),
+    Measure("learning_rate", "Learning rate", decimals=4),
     Measure("temperature_at_clamp", "At the clamp", style="count"),
 ]
 MEASURES = {measure.key: measure for measure in _ALL}

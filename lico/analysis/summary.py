@@ -114,7 +114,7 @@ def _scores(record: RunRecord) -> dict[Quantity, Score]:
     for method, saliency in record.evaluation.saliency.items():
         found |= {(method, name): score(values) for name, values in saliency.scores.items()}
         found |= _marked_scores(record, method, saliency)
-    scalars = _cost_scalars(record.cost) | _last_epoch(record)
+    scalars = _cost_scalars(record.cost) | _last_epoch(record) | _settings(record.config)
     return found | {("", name): score(np.array([value])) for name, value in scalars.items()}
 
 
@@ -142,6 +142,19 @@ def _cost_scalars(cost: Cost) -> dict[str, float]:
         "energy_wh": 1000 * cost.energy_kwh,
         "co2_g": 1000 * cost.co2_kg,
         "grams_co2_per_kwh": 1000 * cost.co2_kg / cost.energy_kwh if cost.energy_kwh else math.nan,
+    }
+
+
+def _settings(config: Config) -> dict[str, float]:
+    """What a search varies, for a run of a search."""
+    if "point" not in config.axes:
+        return {}
+    return {
+        "alpha": config.method.alpha,
+        "beta": config.method.beta,
+        "epsilon": config.reading.transport.epsilon,
+        "context_length": config.prompt.context_length,
+        "learning_rate": config.training.learning_rate,
     }
 
 

@@ -70,7 +70,7 @@ def _one_pool(
     """Run until all are done or a worker dies; the runs that were under way when it did."""
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
-    with _threads_for_workers(configs):
+    with worker_threads(configs):
         pool = ProcessPoolExecutor(jobs, context, _start_worker, (messages,))
         futures: dict[Future[str | None], str] = {}
         under_way: set[str] = set()
@@ -120,7 +120,7 @@ def _drain(messages: Any) -> list[tuple[str, str, int, int]]:
         found[message[0]] = message
 
 
-class _threads_for_workers:  # noqa: N801 (reads as a statement)
+class worker_threads:  # noqa: N801 (reads as a statement)
     """Workers read the number of BLAS threads from the environment when they import NumPy."""
 
     def __init__(self, configs: list[Config]) -> None:

@@ -1,0 +1,1 @@
+"""Run a study as trials of Ray Tune."""
