@@ -20,6 +20,7 @@ from lico.data.sample import ImageData
 from lico.errors import Interrupted
 from lico.evaluate import evaluate
 from lico.models.classifier import Classifier, build_classifier
+from lico.models.shared_norm import normalise_alone, normalise_over_all_processes
 from lico.provenance import device_name, provenance
 from lico.randomness import be_deterministic, seed_globally
 from lico.results.claim import Claim
@@ -37,7 +38,7 @@ from lico.results.writer import write_run
 from lico.text.captions import captions_of
 from lico.training.checkpoint import Progress
 from lico.training.loop import Hooks, Place, train
-from lico.training.processes import make_fabric, other_processes
+from lico.training.processes import make_fabric, other_processes, part_from_others
 
 OnProgress = Callable[[str, int, int], None]
 OnEpoch = Callable[[int, dict[str, float]], None]
@@ -105,8 +106,10 @@ def _run(config: Config, target: Path, hooks: _Hooks) -> None:
     train_data, val_data = load_data(config.data, "train"), load_data(config.data, "val")
     classifier = _classifier(config, len(train_data.class_names))
     done = _train(config, fabric, classifier, train_data, claim, hooks)
+    part_from_others()
     if claim is None:
         return
+    normalise_alone(classifier)
     started = time.perf_counter()
     evaluation = evaluate(
         classifier,
@@ -151,9 +154,12 @@ def _train(
     )
     guard = claim.check if claim else lambda: None
     captions = captions_of(config.prompt, data) if config.method.name == "lico" else None
+    method = build_method(config, classifier, data.class_names, captions)
+    if fabric.world_size > 1:
+        normalise_over_all_processes(method, fabric.device)
     return train(
         fabric,
-        build_method(config, classifier, data.class_names, captions),
+        method,
         loader,
         config.training,
         Place(checkpoint_file(config), tensorboard_folder(config), guard),

@@ -197,7 +197,7 @@ class _Training:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.module.after_step()
-        correct = (result.logits.argmax(1) == batch.labels).float().mean()
+        correct = result.share * (result.logits.argmax(1) == batch.labels).float().mean()
         scalars = result.scalars | {"loss": result.loss.detach(), "train_top1": correct}
         for name, value in scalars.items():
             part.sums[name] = part.sums[name] + value if name in part.sums else value.double()

@@ -82,6 +82,13 @@ def gathered(fabric: Fabric, value: float) -> list[float]:
     return [float(each) for each in every]
 
 
+def part_from_others() -> None:
+    """End the run's group of processes, when the first of them goes on alone."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
 @contextmanager
 def other_processes(settings: Runtime, target: Callable[..., Any], *args: Any) -> Generator[None]:
     """While the block runs, the run's other processes run `target(*args)` beside this one.
