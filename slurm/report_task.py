@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from lico.study_command import report_study
+from lico.writable import provide_writable_places
 from slurm.task import say
 
 
@@ -20,4 +21,5 @@ class ReportTask:
 
     def __call__(self) -> None:
         """Write study.h5, the tables and the page from the runs that are finished."""
+        provide_writable_places()
         say(f"report: {report_study(self.experiment, list(self.overrides))}")

@@ -19,7 +19,7 @@ _IMAGE_CC = "CC=/opt/lico/libexec/triton-cc"
 # Apptainer and pyxis hand the whole environment on; into Docker and Podman these names go, each
 # with the value that it has where the task starts.
 FORWARDED = (
-    "HOME", "CUDA_VISIBLE_DEVICES", "SUBMITIT_EXECUTOR",
+    "HOME", "CUDA_VISIBLE_DEVICES", "SUBMITIT_EXECUTOR", "LICO_JOB_STARTED",
     "SLURM_JOB_ID", "SLURM_JOBID", "SLURM_JOB_NAME", "SLURM_JOB_NODELIST", "SLURM_JOB_NUM_NODES",
     "SLURM_JOB_PARTITION", "SLURM_CLUSTER_NAME", "SLURM_RESTART_COUNT",
     "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT",
