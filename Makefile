@@ -11,6 +11,9 @@ export HF_HOME         ?= $(HOME)/.cache/huggingface
 export MPLCONFIGDIR    := $(CACHE)/matplotlib
 export TMPDIR          := $(CACHE)/tmp
 
+# A target that must be told which: $(call told,EXP)
+told = $(if $($(1)),,$(error say which: make $@ $(1)=$(2)))
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test bench lint types study tune submit status logs cancel report \
   doctor image image-demo test-image clean
@@ -24,25 +27,25 @@ demo: setup  ## the whole study in small: train, evaluate, aggregate, report
 	@$(BIN)/lico study demo --open $(ARGS)
 
 study: setup  ## an experiment on this machine: make study EXP=lico_seeds [ARGS="overrides"]
-	@$(BIN)/lico study $(EXP) $(ARGS)
+	$(call told,EXP,lico_seeds)@$(BIN)/lico study $(EXP) $(ARGS)
 
 tune: setup  ## an experiment as trials of Ray Tune: make tune EXP=loss_ablation [ARGS="overrides"]
-	@$(BIN)/lico tune $(EXP) $(ARGS)
+	$(call told,EXP,loss_ablation)@$(BIN)/lico tune $(EXP) $(ARGS)
 
 submit: setup  ## a study on a Slurm cluster: make submit EXP=lico_seeds [CLUSTER=a100] [ARGS="overrides"]
-	@$(BIN)/python -m slurm submit $(EXP) $(if $(CLUSTER),--cluster $(CLUSTER)) $(ARGS)
+	$(call told,EXP,lico_seeds)@$(BIN)/python -m slurm submit $(EXP) $(if $(CLUSTER),--cluster $(CLUSTER)) $(ARGS)
 
 status: setup  ## how a submitted study is: make status EXP=lico_seeds
-	@$(BIN)/python -m slurm status $(EXP) $(ARGS)
+	$(call told,EXP,lico_seeds)@$(BIN)/python -m slurm status $(EXP) $(ARGS)
 
 logs: setup  ## what a submitted run says: make logs RUN=lico-seed1 [ARGS=--follow]
-	@$(BIN)/python -m slurm logs $(RUN) $(ARGS)
+	$(call told,RUN,lico-seed1)@$(BIN)/python -m slurm logs $(RUN) $(ARGS)
 
 cancel: setup  ## end a submitted study: make cancel EXP=lico_seeds
-	@$(BIN)/python -m slurm cancel $(EXP) $(ARGS)
+	$(call told,EXP,lico_seeds)@$(BIN)/python -m slurm cancel $(EXP) $(ARGS)
 
 report: setup  ## tables and page of an experiment: make report EXP=demo
-	@$(BIN)/lico report $(EXP)
+	$(call told,EXP,demo)@$(BIN)/lico report $(EXP)
 
 doctor: setup  ## what this machine has and lacks
 	@$(BIN)/lico doctor

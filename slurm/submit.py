@@ -28,7 +28,7 @@ def submit(console: Console, study: Study, *, dry_run: bool) -> Submission | Non
     Args:
         console: for what was done, and how to follow.
         study: what and where.
-        dry_run: print the scripts, and submit nothing.
+        dry_run: print the scripts, look whether all is there, and submit nothing.
 
     Returns:
         What was submitted, or None if there was nothing to do, or after a dry run.
@@ -47,12 +47,13 @@ def submit(console: Console, study: Study, *, dry_run: bool) -> Submission | Non
         report = study.slurm_folder.parent / "report.html"
         if not todo and (missing or report.exists()):
             return None
-        if todo:
-            _check(console, study, todo)
         largest = scheduler.max_array_size() if todo else 1
         batches = batches_of(todo, study.profile, largest)
         if dry_run:
             _print_scripts(console, Plan(study, study.slurm_folder / "TIME", batches))
+        if todo:
+            _check(console, study, todo)
+        if dry_run:
             return None
         return _submit(console, Plan(study, new_folder(study.slurm_folder), batches))
 

@@ -1,6 +1,7 @@
 """Interruptions of every kind in the middle of training, on a real Slurm: nothing is lost."""
 
 import os
+import pickle
 import signal
 import subprocess
 from pathlib import Path
@@ -121,6 +122,29 @@ def test_repeated_signals_are_as_one(site: Site, expected: np.ndarray) -> None:
         site.cluster.command("scancel", "--signal=USR2", f"{job}.0")
     assert_went_on(site, config, expected)
     assert len(site.attempts(config)) == 2
+
+
+def test_a_signal_before_the_task_can_hear_it(site: Site, expected: np.ndarray) -> None:
+    """It ends Python, or is lost; the run is requeued or goes on, and is no crash."""
+    name = site.experiment("long", more=LONG)
+    job = site.submit(name).arrays[0].job
+    (config,) = site.configs(name)
+    step = ("squeue", "--noheader", "--steps", f"--jobs={job}", "--format=%i")
+    wait_until(lambda: f"{job}.0" in site.cluster.command(*step), 60, site.logs)
+    site.cluster.command("scancel", "--signal=USR2", f"{job}.0")
+    site.wait_for_all()
+    np.testing.assert_array_equal(read_run(run_file(config)).evaluation.logits, expected)
+    assert not {"failed", "crashed"} & {attempt.outcome for attempt in site.attempts(config)}
+
+
+def test_a_result_that_submitit_left_counts_for_nothing(site: Site, expected: np.ndarray) -> None:
+    """The run's file is the truth, before and after a requeue."""
+    config, job = start(site)
+    stale = site.submissions("long")[0].folder / "tasks" / f"{job}_0_result.pkl"
+    stale.write_bytes(pickle.dumps(("success", None)))
+    assert "1 running" in site.lico("status", "long.yaml").stdout
+    site.cluster.command("scontrol", "requeue", job)
+    assert_went_on(site, config, expected)
 
 
 def test_nodes_without_scontrol(site: Site, expected: np.ndarray, tmp_path: Path) -> None:

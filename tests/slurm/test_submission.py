@@ -10,6 +10,7 @@ import pytest
 
 from lico.results.layout import log_file, run_file
 from lico.results.reader import read_run
+from lico.run import run
 from lico.study import expand, load_experiment
 from tests.slurm.conftest import LONG, Site, wait_until
 
@@ -217,3 +218,23 @@ def test_a_controller_that_does_not_answer_is_said_in_its_words(site: Site) -> N
     assert done.returncode == 1
     assert "Unable to contact slurm controller" in done.stderr.replace("\n", " ")
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_of_two_processes_under_srun(site: Site) -> None:
+    """Two tasks of one step share the batch; the run is the same as with one process."""
+    name = site.experiment("two", more="run.devices=2")
+    submission = site.submit(name)
+    script = (submission.folder / "tasks" / f"{submission.arrays[0].job}_submission.sh").read_text()
+    assert "#SBATCH --ntasks-per-node=2" in script
+    assert "#SBATCH --gres=gpu:a100:2" in script
+    assert "--kill-on-bad-exit=1" in script
+    site.wait_for_all()
+    (config,) = site.configs(name)
+    assert site.finished(config), site.logs()
+    assert [attempt.outcome for attempt in site.attempts(config)] == ["finished"]
+    (alone,) = site.configs(name, f"run.results={site.folder / 'alone'}", "run.devices=1")
+    expected, shared = read_run(run(alone)), read_run(run_file(config))
+    np.testing.assert_allclose(shared.training["loss"], expected.training["loss"], rtol=1e-3)
+    np.testing.assert_allclose(
+        shared.evaluation.logits, expected.evaluation.logits, rtol=0.01, atol=0.01
+    )
