@@ -118,6 +118,16 @@ def test_a_mistake_is_one_sentence_in_the_image_too(image: Image) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_the_script_that_runs_lico_in_it(image: Image, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [ROOT / "slurm/container/run.sh", "study", "demo", "--dry-run"],
+        cwd=tmp_path, env={**os.environ, "ENGINE": image.engine, "IMAGE": image.name},
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "baseline-seed1" in done.stdout
+
+
 TRITON = """
 import triton.backends.nvidia.driver as driver
 utilities = driver.CudaUtils()
