@@ -12,6 +12,8 @@ from lico.data.order import EpochOrder
 from lico.data.views import ENLARGED
 from lico.randomness import generator
 
+Taps = tuple[Int64[Tensor, "batch size taps"], Float64[Tensor, "batch size taps"]]
+
 
 class ResidentLoader:
     """`BatchLoader` for images that fit into the device's memory: the same order and crops.
@@ -114,8 +116,7 @@ def crop_flip_resize(
     flip = torch.tensor([crop.flip for crop in crops])
     columns = _taps(left, width, size, flip)
     rows = _taps(top, height, size, torch.zeros_like(flip))
-    across = _resample(images.transpose(1, 2), *columns)
-    return _resample(across.transpose(1, 2), *rows)
+    return _resample_both(images, rows, columns)
 
 
 def plain_views(
@@ -125,16 +126,18 @@ def plain_views(
     height, width = images.shape[1:3]
     shorter = round(size * ENLARGED)
     scale = shorter / min(height, width)
-    out = images
-    for side, enlarged in ((width, int(scale * width)), (height, int(scale * height))):
-        start = round((enlarged - size) / 2)
-        one = torch.tensor([side])
-        index, weight = _taps(torch.tensor([0]), one, enlarged, torch.tensor([False]))
-        kept = slice(start, start + size)
-        rows = out.transpose(1, 2)
-        every = (len(images), -1, -1)
-        out = _resample(rows, index[:, kept].expand(every), weight[:, kept].expand(every))
-    return out
+    rows, columns = (
+        _central_taps(side, int(scale * side), size, len(images)) for side in (height, width)
+    )
+    return _resample_both(images, rows, columns)
+
+
+def _central_taps(side: int, enlarged: int, size: int, count: int) -> Taps:
+    """The same for every image: an axis resized, and the middle of it kept."""
+    index, weight = _taps(torch.tensor([0]), torch.tensor([side]), enlarged, torch.tensor([False]))
+    start = round((enlarged - size) / 2)
+    kept = slice(start, start + size)
+    return index[:, kept].expand(count, -1, -1), weight[:, kept].expand(count, -1, -1)
 
 
 def _taps(
@@ -142,7 +145,7 @@ def _taps(
     length: Int64[Tensor, " batch"],
     size: int,
     flip: Tensor,
-) -> tuple[Int64[Tensor, "batch size taps"], Float64[Tensor, "batch size taps"]]:
+) -> Taps:
     """Which pixels of an axis each result is made of, and how much of each (a triangle)."""
     scale = length.double()[:, None] / size
     support = scale.clamp(min=1)
@@ -161,19 +164,40 @@ def _taps(
     )
 
 
+def _resample_both(
+    images: Float[Tensor, "batch height width channels"], rows: Taps, columns: Taps
+) -> Float[Tensor, "batch size size channels"]:
+    """Along both axes; on a CPU image by image, which stays in its cache in between."""
+    count = 1 if images.device.type == "cpu" else max(1, len(images))
+    parts = (each.split(count) for each in (images, *rows, *columns))
+    size = rows[0].shape[1]
+    out = torch.empty(len(images), size, size, images.shape[3], device=images.device)
+    for part, *taps, target in zip(*parts, out.split(count), strict=True):
+        across = _resample(part.transpose(1, 2), taps[2], taps[3])
+        _resample(across.transpose(1, 2).contiguous(), taps[0], taps[1], target)
+    return out
+
+
 def _resample(
     images: Float[Tensor, "batch length other channels"],
     index: Int64[Tensor, "batch size taps"],
     weight: Float64[Tensor, "batch size taps"],
+    out: Float[Tensor, "batch size other channels"] | None = None,
 ) -> Float[Tensor, "batch size other channels"]:
     """Weighted sums along the first axis of each image, one tap after another."""
     index = index.to(images.device)
     weight = weight.to(images)[..., None, None]
-    batch = torch.arange(len(images), device=images.device)[:, None]
-    out = weight[:, :, 0] * images[batch, index[:, :, 0]]
+    out = torch.mul(_rows(images, index[:, :, 0]), weight[:, :, 0], out=out)
     for tap in range(1, index.shape[2]):
-        out = out + weight[:, :, tap] * images[batch, index[:, :, tap]]
+        out += _rows(images, index[:, :, tap]).mul_(weight[:, :, tap])
     return out
+
+
+def _rows(images: Tensor, index: Int64[Tensor, "batch size"]) -> Tensor:
+    if len(images) == 1:
+        return images[0].index_select(0, index[0])[None]
+    batch = torch.arange(len(images), device=images.device)[:, None]
+    return images[batch, index]
 
 
 def _channels_first(images: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 from torchvision.transforms.v2 import functional as F  # noqa: N812 (torchvision's own name)
 
 from lico.data.augment import CropFlip, apply_crop_flip, random_crop_flip, view_crop_flip
@@ -131,5 +131,5 @@ def collate(items: list[_Item]) -> RawBatch:
 
 
 def _stacked(images: list[Tensor]) -> Tensor:
-    rows = torch.stack([image.permute(1, 2, 0) for image in images])
-    return rows.permute(0, 3, 1, 2)
+    rows: Tensor = default_collate([image.permute(1, 2, 0) for image in images])
+    return rows.permute(0, 3, 1, 2)  # a worker has put them into shared memory at once
