@@ -94,7 +94,10 @@ def method_of(config: Config, case: Case, device: torch.device) -> TrainingMetho
     """The method of a configuration, channels last, as a run has it."""
     torch.manual_seed(0)
     classifier = build_classifier(config.model, case.classes).to(memory_format=torch.channels_last)
-    method = build_method(config, classifier, class_names(case.classes), encoder=random_encoder())
+    names, encoder = [""] * case.classes, None
+    if config.method.name == "lico":
+        names, encoder = class_names(case.classes), random_encoder()
+    method = build_method(config, classifier, names, encoder=encoder)
     return method.to(device).train()
 
 
