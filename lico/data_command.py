@@ -124,10 +124,11 @@ def look(console: Console, settings: Data, options: Options) -> None:
         source = find_source(settings, _places(settings, options), download=False)
     except DataMissingError as error:
         raise error.with_steps(_steps(settings)) from None
-    console.print(f"{source.name}: {len(source.class_names)} classes from {source.origin}")
+    found = f"{source.name}: {len(source.class_names)} classes from {source.origin}"
+    console.print(found, markup=False)
     for split, content in source.splits.items():
         console.print(f"  {split}: {_count(len(content), content.expected)}")
-    console.print(f"would be packed into {target}")
+    console.print(f"would be packed into {target}", markup=False)
 
 
 def verify(console: Console, settings: Data) -> None:

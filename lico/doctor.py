@@ -37,7 +37,7 @@ def missing_for(configs: list[Config]) -> list[str]:
     lacks: list[str] = []
     for config in {c.data.model_dump_json(): c for c in configs}.values():
         try:
-            load_data(config.data, "val")
+            load_data(config.data.model_copy(update={"stage": None}), "val")
         except (DataMissingError, PackError, ValueError) as error:
             lacks.append(str(error))
     for config in {

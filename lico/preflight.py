@@ -40,5 +40,6 @@ def _check_data(config: Config) -> None:
         scenes = config.data.scenes.model_copy(update={"train_images": 1, "val_images": 1})
         load_data(config.data.model_copy(update={"scenes": scenes}), "val")
         return
-    load_data(config.data, "train")
-    load_data(config.data, "val")
+    here = config.data.model_copy(update={"stage": None})  # compute nodes copy, not this one
+    load_data(here, "train")
+    load_data(here, "val")

@@ -86,6 +86,14 @@ def test_no_lock_is_needed_or_taken(copy: Path) -> None:
         verify_pack(copy)
 
 
+def test_a_file_packed_anew_is_not_read_with_old_tables(copy: Path, root: Path) -> None:
+    data = PackedImages(copy, "train")
+    write_pack(imagenet_s(50, Places(root)), copy)
+    with pytest.raises(PackError, match="packed anew meanwhile"):
+        data[0]
+    assert PackedImages(copy, "train")[0].label == 0
+
+
 def test_a_torch_data_set_for_anybody(root: Path) -> None:
     pairs = ImageLabelPairs(root / "imagenet_s50.h5", "val", lambda image: image[:, :8, :8] / 255)
     (images, labels) = next(iter(DataLoader(pairs, batch_size=50, num_workers=2)))

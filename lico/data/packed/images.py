@@ -38,6 +38,7 @@ class PackedImages(Dataset[Sample]):
         """
         self.path = Path(path)
         self.split: Split = split
+        self._reader = ByteReader(self.path)
         header = read_header(self.path)
         self.name = header.name
         self.fingerprint = header.fingerprint
@@ -45,7 +46,6 @@ class PackedImages(Dataset[Sample]):
         self.class_ids = header.class_ids
         self.mean, self.std = header.mean, header.std
         self._tables = read_tables(self.path, split)
-        self._reader = ByteReader(self.path)
 
     @property
     def labels(self) -> Int64[Tensor, " images"]:

@@ -171,7 +171,9 @@ class ByteReader:
     """Reads pieces of a file; every process has a handle of its own, no read moves another's."""
 
     def __init__(self, path: Path) -> None:
+        """Remember which file it is; tables read after this are those of its content."""
         self.path = path
+        self._mark = _mark(path.stat()) if path.is_file() else None
         self._handle: tuple[int, int] | None = None
 
     def read(self, extents: Extents, start: int, stop: int) -> bytes:
@@ -200,15 +202,22 @@ class ByteReader:
     def _descriptor(self) -> int:
         process = os.getpid()
         if self._handle is None or self._handle[0] != process:
-            self._handle = (process, os.open(self.path, os.O_RDONLY | os.O_CLOEXEC))
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            self._handle = (process, descriptor)
+            if _mark(os.fstat(descriptor)) != self._mark:
+                raise PackError(f"{self.path} has been packed anew meanwhile; start again")
         return self._handle[1]
 
     def __getstate__(self) -> dict[str, object]:
-        return {"path": self.path, "_handle": None}
+        return {"path": self.path, "_mark": self._mark, "_handle": None}
 
     def __del__(self) -> None:
         if self._handle is not None and self._handle[0] == os.getpid():
             os.close(self._handle[1])
+
+
+def _mark(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
 
 
 def verify_pack(path: Path, on_progress: Callable[[int, int], None] | None = None) -> str:
