@@ -23,6 +23,10 @@ class Past:
     keys: Tensor
     values: Tensor
 
+    def repeat(self, copies: int) -> "Past":
+        """The same beginnings several times over."""
+        return Past(*(each.repeat(1, copies, 1, 1, 1) for each in (self.keys, self.values)))
+
 
 class Segment(NamedTuple):
     """Sequences of one length.
