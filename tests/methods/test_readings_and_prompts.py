@@ -1,4 +1,4 @@
-"""Every reading with every kind of prompt: loss and gradients of a step, written out image by image.
+"""Every reading with every prompt: loss and gradients of a step, written out image by image.
 
 Prompts go through open_clip's own forward of 77 tokens, one for each image; the losses are loops.
 """
