@@ -23,7 +23,7 @@ from lico.text.loading import load_text_encoder
 from lico.text.projection import ProjectedPrompts
 from lico.text.prompts import Prompts
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}  # None: that of the weights
 
 
 def build_method(

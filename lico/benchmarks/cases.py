@@ -3,20 +3,23 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import cast
 
 import open_clip
 import torch
 from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
 from torch import Tensor
 
+from lico.benchmarks.published import PublishedWay
 from lico.build import build_method
 from lico.compose import compose_config
 from lico.config import Config
 from lico.data.loading import Batch
+from lico.methods.lico import LanguageImageConsistency
 from lico.methods.step import TrainingMethod
 from lico.models.classifier import build_classifier
 from lico.text.encoder import TextEncoder
+from lico.text.labels import tokenize_labels
 
 TOWER = "ViT-B-32-quickgelu"
 LONGEST_NAME = 3  # tokens, as in ImageNet-S50 and CIFAR-100
@@ -57,7 +60,6 @@ class Case:
         )
 
 
-@lru_cache(maxsize=1)
 def random_encoder() -> TextEncoder:
     """CLIP's text tower of ViT-B/32 with random weights; how fast it is depends on none."""
     logging.disable(logging.WARNING)  # open_clip warns of random weights
@@ -99,6 +101,15 @@ def method_of(config: Config, case: Case, device: torch.device) -> TrainingMetho
         names, encoder = class_names(case.classes), random_encoder()
     method = build_method(config, classifier, names, encoder=encoder)
     return method.to(device).train()
+
+
+def published_way(case: Case, device: torch.device) -> PublishedWay:
+    """The same step of `repro` as published."""
+    config, names = case.config("reading=repro"), class_names(case.classes)
+    method = cast("LanguageImageConsistency", method_of(config, case, device))
+    encoder = random_encoder()
+    tokens = tokenize_labels(names, encoder, case.context).tokens
+    return PublishedWay(method, encoder, tokens).to(device).train()
 
 
 def training_step(method: TrainingMethod, batch: Batch) -> Callable[[], Tensor]:

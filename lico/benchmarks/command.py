@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 import lico.benchmarks
 from lico.benchmarks.figure import Figure, Setting, save
@@ -47,7 +47,7 @@ def run_benchmarks(console: Console, names: list[str], path: Path, setting: Sett
     torch.set_num_threads(setting.threads)
     console.print(f"{setting.threads} thread(s), {setting.rounds} rounds on {setting.device}")
     for name in names or known:
-        table = Table("figure", "ratio", "lowest to highest", "compared with")
+        table = Table(Column("figure", overflow="fold"), "ratio", "lowest to highest", "over")
         for figure in known[name](setting):
             save([figure], path, setting)
             low, high = figure.spread

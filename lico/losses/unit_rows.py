@@ -12,6 +12,7 @@ def unit_rows(x: Float[Tensor, "*outer width"]) -> Float[Tensor, "*outer width"]
     A lower bound on the norm would instead give it a gradient of one over that bound.
     """
     x = x.to(torch.promote_types(x.dtype, torch.float32))
-    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    zero = norm == 0
-    return x.masked_fill(zero, 0) / norm.masked_fill(zero, 1)
+    # vector_norm takes a hundred times as long on feature maps that lie channels last
+    squared = torch.linalg.vecdot(x, x)[..., None]
+    zero = squared == 0
+    return x.masked_fill(zero, 0) / squared.masked_fill(zero, 1).sqrt()

@@ -18,6 +18,7 @@ from lico.text.segments import Past, Segment
 from lico.text.tower import CausalTower
 
 EOT, PAD = 1, 2  # rows of the vocabulary; SOS is row 0
+LARGEST_PAST = 2**26  # numbers; beginnings that would need more are encoded again in each step
 
 
 class Prompts(nn.Module):
@@ -133,7 +134,7 @@ class Prompts(nn.Module):
                 Segment(
                     embeddings.flatten(0, 1),
                     start=1 if specific else 1 + size,
-                    after=self._past() if specific else 0,
+                    after=Past(self.past_keys, self.past_values) if specific else 0,
                     read=1 if eot_only else None,
                 )
             )
@@ -150,17 +151,20 @@ class Prompts(nn.Module):
         """Context and EOT behind SOS and label, whose keys and values never change."""
         copies, groups = len(contexts), self._groups(texts)
         segments: list[Segment] = []
+        labels: list[Tensor] = []
         for group in groups:
             count, before = len(group.texts), 1 + group.length
             own = contexts[:, group.texts] if self.settings.class_specific else contexts
             pads = 0 if eot_only else self.longest - group.length
             behind = self.vocabulary[[EOT, *[PAD] * pads]].expand(copies, count, -1, -1)
             embeddings = torch.cat([own.expand(-1, count, -1, -1), behind], 2).flatten(0, 1)
-            past = self._past(group.texts.repeat(copies), before)
-            segments.append(Segment(embeddings, before, past, read=1 if eot_only else None))
+            past, label = self._beginnings(tower, group)
+            segments.append(
+                Segment(embeddings, before, past.repeat(copies), read=1 if eot_only else None)
+            )
+            labels.append(label.repeat(copies, 1, 1))
         outputs = tower(segments)
         if not eot_only:
-            labels = [self.label_outputs[g.texts, : g.length].repeat(copies, 1, 1) for g in groups]
             outputs = [torch.cat(pair, 1) for pair in zip(labels, outputs, strict=True)]
         return _in_order(outputs, groups, copies)
 
@@ -195,11 +199,18 @@ class Prompts(nn.Module):
             groups.append(Group(texts[place], place, length))
         return groups
 
-    def _past(self, texts: Tensor | None = None, length: int = 1) -> Past:
-        """Of the first tokens of some texts' constant beginnings; None: of SOS alone."""
-        if texts is None:
-            return Past(self.past_keys, self.past_values)
-        return Past(self.past_keys[:, texts, :length], self.past_values[:, texts, :length])
+    def _beginnings(
+        self, tower: CausalTower, group: "Group"
+    ) -> tuple[Past, Float[Tensor, "group length output"]]:
+        """SOS and label of some texts: keys and values, and the outputs of the label."""
+        if self.keeps_labels:
+            past = self.past_keys, self.past_values
+            kept = (each[:, group.texts, : 1 + group.length] for each in past)
+            return Past(*kept), self.label_outputs[group.texts, : group.length]
+        start = self.vocabulary[:1].expand(len(group.texts), 1, -1)
+        labels = self.vocabulary[self.endings[group.texts, : group.length]]
+        past, outputs = tower.past(torch.cat([start, labels], 1))
+        return past, outputs[:, 1:]
 
     def _keep_embeddings(self, encoder: TextEncoder, labels: LabelTokens) -> None:
         """Only of the tokens in use; SOS, EOT and padding first."""
@@ -216,19 +227,22 @@ class Prompts(nn.Module):
         self.register_buffer("vocabulary", rows, persistent=False)
 
     def _keep_past(self, tower: CausalTower) -> None:
-        """Keys and values of what no training changes: SOS, or SOS and label."""
+        """Keys and values of what no training changes: SOS, or SOS and label if not too large."""
+        count, length = self.endings.shape
+        numbers = 2 * tower.layers * count * length * self.vocabulary.shape[1]
+        in_front = self.settings.label_position == "front"
+        self.keeps_labels = in_front and numbers <= LARGEST_PAST
         start = self.vocabulary[None, :1]
-        if self.settings.label_position == "front":
+        if self.keeps_labels:
             labels = self.vocabulary[self.endings[:, :-1]]
-            past, outputs = tower.past(torch.cat([start.expand(len(labels), -1, -1), labels], 1))
-            self.register_buffer("label_outputs", outputs[:, 1:], persistent=False)
-        else:
-            past, _ = tower.past(start)
+            start = torch.cat([start.expand(count, -1, -1), labels], 1)
+        past, outputs = tower.past(start)
         self.past_keys: Tensor
         self.past_values: Tensor
         self.label_outputs: Tensor
         self.register_buffer("past_keys", past.keys, persistent=False)
         self.register_buffer("past_values", past.values, persistent=False)
+        self.register_buffer("label_outputs", outputs[:, 1:], persistent=False)
 
 
 class Group(NamedTuple):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the field's name)
 
@@ -22,6 +22,10 @@ class Past:
 
     keys: Tensor
     values: Tensor
+
+    def repeat(self, copies: int) -> "Past":
+        """The same beginnings several times over."""
+        return Past(*(each.repeat(1, copies, 1, 1, 1) for each in (self.keys, self.values)))
 
 
 class Segment(NamedTuple):
@@ -97,9 +101,7 @@ class Tiling(NamedTuple):
         sees = sees[place >= self.own - read]
         if self.in_tile == 1 and read == 1:
             return None
-        return torch.zeros(sees.shape, dtype=like.dtype, device=like.device).masked_fill(
-            ~sees, float("-inf")
-        )
+        return _additive(sees, like)
 
 
 def tilings(segments: list[Segment]) -> list[Tiling]:
@@ -121,3 +123,36 @@ def tilings(segments: list[Segment]) -> list[Tiling]:
         members = rows // families
         result.append(Tiling(families, members, max(1, min(members, TILE // own)), past, own))
     return result
+
+
+def packed_mask(segments: list[Segment], like: Tensor) -> Float[Tensor, "tokens tokens"]:
+    """Who sees whom if all segments lie behind one another in one sequence.
+
+    Args:
+        segments: each after another one, or after nothing.
+        like: has the device and the type.
+    """
+    sees = torch.zeros(0, 0, dtype=torch.bool)
+    starts: list[int] = []
+    for segment in segments:
+        rows, length, _ = segment.embeddings.shape
+        old, new = len(sees), len(sees) + rows * length
+        starts.append(old)
+        larger = torch.zeros(new, new, dtype=torch.bool)
+        larger[:old, :old] = sees
+        own = torch.ones(length, length, dtype=torch.bool).tril()
+        larger[old:, old:] = torch.block_diag(*[own] * rows)
+        if isinstance(segment.after, int):
+            before = segments[segment.after].embeddings
+            begin, size = starts[segment.after], before.shape[0] * before.shape[1]
+            families = torch.ones(rows * length // before.shape[0], before.shape[1])
+            seen = torch.block_diag(*[families.bool()] * before.shape[0])
+            larger[old:, begin : begin + size] = seen
+        sees = larger
+    return _additive(sees.to(like.device), like)
+
+
+def _additive(sees: Bool[Tensor, "queries keys"], like: Tensor) -> Tensor:
+    """0 where a token sees another, -inf elsewhere."""
+    mask = torch.zeros(sees.shape, dtype=like.dtype, device=like.device)
+    return mask.masked_fill_(~sees, float("-inf"))

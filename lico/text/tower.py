@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the field's name)
 
 from lico.text.frozen_matrix import frozen_matrix
-from lico.text.segments import Past, Segment, Tiling, tilings
+from lico.text.segments import Past, Segment, Tiling, packed_mask, tilings
 
 QUICK_GELU = 1.702  # x·σ(1.702x) = SiLU(1.702x) / 1.702: the factors go into the matrices
+PACKED = 256  # so many tokens attend to all of them at once: fewer calls outweigh what is masked
 MATRICES = ("qkv", "out", "expand", "contract")
 
 Affine = tuple[Tensor, Tensor]
@@ -33,6 +34,7 @@ class Plan(NamedTuple):
         masks: of each segment, for all its tokens.
         last_masks: for those that are read.
         read: where the tokens that are read lie among all.
+        packed: who sees whom among all tokens, if they are few; then there are no tiles.
     """
 
     sizes: list[int]
@@ -40,6 +42,7 @@ class Plan(NamedTuple):
     masks: list[Tensor | None]
     last_masks: list[Tensor | None]
     read: Int64[Tensor, " read"]
+    packed: Float[Tensor, "tokens tokens"] | None
 
 
 class CausalTower(nn.Module):
@@ -124,6 +127,34 @@ class CausalTower(nn.Module):
         """One layer; the last makes keys and values of all tokens, the rest of what is read."""
         last = layer + 1 == self.layers
         qkv = frozen_matrix(self._normal(x, f"norm_1_{layer}"), *self._affine(f"qkv_{layer}"))
+        if plan.packed is None:
+            mixed, keys_values = self._in_tiles(qkv, layer, segments, plan)
+        else:
+            mixed, keys_values = self._in_one(qkv, segments[0], plan, last=last)
+        x = x[plan.read] if last else x
+        x = x + frozen_matrix(mixed, *self._affine(f"out_{layer}"))
+        wide = frozen_matrix(self._normal(x, f"norm_2_{layer}"), *self._affine(f"expand_{layer}"))
+        x = x + frozen_matrix(self.activation(wide), *self._affine(f"contract_{layer}"))
+        return x, keys_values
+
+    def _in_one(
+        self, qkv: Float[Tensor, "tokens qkv"], first: Segment, plan: Plan, *, last: bool
+    ) -> tuple[Float[Tensor, "_ width"], KeysValues]:
+        """Attention of all tokens at once."""
+        query, key, value = qkv.view(1, len(qkv), 3, self.heads, -1).unbind(2)
+        mask = plan.packed
+        if last:
+            query, mask = query[:, plan.read], None if mask is None else mask[plan.read]
+        heads = (each.transpose(1, 2) for each in (query, key, value))
+        out = F.scaled_dot_product_attention(*heads, attn_mask=mask)
+        rows, length, _ = first.embeddings.shape
+        keys, values = (each[0, : rows * length].unflatten(0, (rows, -1)) for each in (key, value))
+        return out.transpose(1, 2).flatten(2)[0], (keys, values)
+
+    def _in_tiles(
+        self, qkv: Float[Tensor, "tokens qkv"], layer: int, segments: list[Segment], plan: Plan
+    ) -> tuple[Float[Tensor, "_ width"], KeysValues]:
+        """Attention of tiles of sequences, each with what comes before it."""
         queries, keys, values = zip(
             *(
                 part.view(*each.embeddings.shape[:2], 3, self.heads, -1).unbind(2)
@@ -131,6 +162,7 @@ class CausalTower(nn.Module):
             ),
             strict=True,
         )
+        last = layer + 1 == self.layers
         mixed: list[Tensor] = []
         for index, (segment, tiles) in enumerate(zip(segments, plan.tilings, strict=True)):
             query, mask = queries[index], plan.masks[index]
@@ -147,11 +179,7 @@ class CausalTower(nn.Module):
                 problems = tiles.problems(query)
                 out = F.scaled_dot_product_attention(problems, key, value, attn_mask=mask)
                 mixed.append(tiles.rows(out))
-        x = x[plan.read] if last else x
-        x = x + frozen_matrix(torch.cat(mixed), *self._affine(f"out_{layer}"))
-        wide = frozen_matrix(self._normal(x, f"norm_2_{layer}"), *self._affine(f"expand_{layer}"))
-        x = x + frozen_matrix(self.activation(wide), *self._affine(f"contract_{layer}"))
-        return x, (keys[0], values[0])
+        return torch.cat(mixed), (keys[0], values[0])
 
     def _normal(self, x: Tensor, name: str) -> Tensor:
         return F.layer_norm(x, x.shape[-1:], *self._affine(name), self.epsilon)
@@ -176,7 +204,6 @@ def is_plain(block: nn.Module) -> bool:
 
 
 def _plan(segments: list[Segment], like: Tensor) -> Plan:
-    tiles = tilings(segments)
     sizes = [len(each.embeddings) * each.embeddings.shape[1] for each in segments]
     offsets = [sum(sizes[:index]) for index in range(len(sizes))]
     read = [
@@ -184,12 +211,17 @@ def _plan(segments: list[Segment], like: Tensor) -> Plan:
         for offset, size, each in zip(offsets, sizes, segments, strict=True)
         if each.reads
     ]
+    where = torch.cat(read).to(like.device, non_blocking=True)
+    if sum(sizes) <= PACKED and not any(isinstance(each.after, Past) for each in segments):
+        return Plan(sizes, [], [], [], where, packed_mask(segments, like))
+    tiles = tilings(segments)
     return Plan(
         sizes,
         tiles,
         [each.mask(each.own, like) for each in tiles],
         [each.mask(segment.reads, like) for each, segment in zip(tiles, segments, strict=True)],
-        torch.cat(read).to(like.device, non_blocking=True),
+        where,
+        None,
     )
 
 

@@ -91,6 +91,23 @@ def test_plan_is_pots_entropic_plan() -> None:
     np.testing.assert_allclose(plan.sum(1), 1 / 12, atol=1e-9)
 
 
+@pytest.mark.parametrize("factor", [1e2, 1e4])
+def test_large_costs_stay_exact(factor: float) -> None:
+    """Against the iteration in logarithms, as published, of costs that are far above ε."""
+    cost = factor * squared_distances(*features(2, 10, 4, 6))
+    epsilon, (n, m) = 1e-2, cost.shape[1:]
+    u, v = cost.new_zeros(2, n), cost.new_zeros(2, m)
+    for _ in range(20):
+        scores = (u[:, :, None] + v[:, None] - cost) / epsilon
+        u = u + epsilon * (-np.log(n) - scores.logsumexp(2))
+        scores = (u[:, :, None] + v[:, None] - cost) / epsilon
+        v = v + epsilon * (-np.log(m) - scores.logsumexp(1))
+    expected = ((u[:, :, None] + v[:, None] - cost) / epsilon).exp()
+    plan = sinkhorn(cost.mT.contiguous(), epsilon, 20, 0.0).plan().mT
+    torch.testing.assert_close(plan, expected, rtol=1e-6 * factor, atol=1e-9)
+    assert bool(sinkhorn(cost, epsilon, 20, 0.0).adjoint(cost).isfinite().all())
+
+
 def test_published_setting_has_not_converged_and_says_so() -> None:
     random = torch.Generator().manual_seed(0)
     maps = torch.randn(2, 512, 49, generator=random).relu()

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lico.config import Prompt
+from lico.text.encoder import TextEncoder
 from lico.text.labels import tokenize_labels
 from lico.text.prompts import Prompts
 from lico.text.segments import Segment
@@ -181,3 +182,78 @@ def test_words_that_the_encoder_does_not_know_are_refused() -> None:
     text.known[:] = False
     with pytest.raises(ValueError, match="not trained on"):
         tokenize_labels(["fish"], text, 12)
+
+
+@pytest.mark.parametrize("model", ["ViT-B-32", "ViT-B-32-quickgelu"])
+@pytest.mark.filterwarnings("ignore")
+def test_the_real_tower_has_open_clips_outputs_and_gradients(model: str) -> None:
+    """CLIP's text tower of ViT-B/32, random weights, single precision."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        built = open_clip.create_model(model, load_weights=False).eval()
+    known = torch.ones(built.vocab_size, dtype=torch.bool)
+    text = TextEncoder(built, open_clip.SimpleTokenizer(), known)
+    labels = tokenize_labels(NAMES, text, 12)
+    torch.manual_seed(1)
+    prompts = Prompts(text, labels, Prompt(init_std=0.02))
+    assert prompts.tower is not None
+    ours = prompts(torch.arange(4))
+    full = full_forward(built, literal_prompts(built, labels, prompts.context, "end"))  # type: ignore[arg-type]
+    expected = full[:, 1 : prompts.tokens + 1]
+    torch.testing.assert_close(ours, expected, rtol=1e-3, atol=2e-5)
+    weights = torch.randn_like(ours)
+    mine, theirs = (
+        torch.autograd.grad((each * weights).sum(), prompts.context)[0] for each in (ours, expected)
+    )
+    torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max()))
+
+
+def test_labels_in_front_that_are_too_many_to_keep_are_encoded_in_each_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = prompts_for(specific=False, position="front")
+    monkeypatch.setattr("lico.text.prompts.LARGEST_PAST", 0)
+    encoded = prompts_for(specific=False, position="front")
+    assert kept.keeps_labels
+    assert not encoded.keeps_labels
+    classes = torch.tensor([2, 0, 3])
+    torch.testing.assert_close(encoded(classes), kept(classes), rtol=1e-10, atol=1e-12)
+    for roll in ("alike", "apart"):
+        torch.testing.assert_close(
+            encoded.rolled(classes, roll), kept.rolled(classes, roll), rtol=1e-10, atol=1e-12
+        )
+
+
+@pytest.mark.parametrize(("specific", "position"), VARIANTS)
+def test_bfloat16_tower_stays_near_and_gives_gradients(specific: bool, position: str) -> None:
+    settings = Prompt(class_specific=specific, label_position=position)  # type: ignore[arg-type]
+    found: list[torch.Tensor] = []
+    for precision in (None, torch.bfloat16):
+        text = encoder(tower().float())
+        torch.manual_seed(1)
+        prompts = Prompts(text, tokenize_labels(NAMES, text, 12), settings, precision)
+        outputs = prompts(torch.arange(4)).float()
+        outputs.square().sum().backward()
+        assert prompts.context.grad is not None
+        found.extend([outputs.detach(), prompts.context.grad])
+    for exact, near in zip(found[:2], found[2:], strict=True):
+        scale = float(exact.abs().max())
+        torch.testing.assert_close(near, exact, rtol=0, atol=0.05 * scale)
+
+
+@pytest.mark.parametrize("limit", [0, 10_000])
+@pytest.mark.parametrize("classes", [1, 4])
+def test_few_tokens_attend_in_one_problem_or_in_tiles(
+    monkeypatch: pytest.MonkeyPatch, limit: int, classes: int
+) -> None:
+    monkeypatch.setattr("lico.text.tower.PACKED", limit)
+    prompts, built = prompts_for(specific=False, position="end"), tower()
+    labels = tokenize_labels(NAMES, encoder(tower()), 12)
+    full = full_forward(built, literal_prompts(built, labels, prompts.context, "end"))
+    chosen = torch.arange(classes)
+    torch.testing.assert_close(
+        prompts(chosen), full[:classes, 1 : prompts.tokens + 1], rtol=1e-10, atol=1e-12
+    )
+    copies = prompts.rolled(chosen, "apart")
+    monkeypatch.setattr("lico.text.tower.PACKED", 0)
+    torch.testing.assert_close(copies, prompts.rolled(chosen, "apart"), rtol=1e-10, atol=1e-12)
