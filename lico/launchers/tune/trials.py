@@ -75,7 +75,7 @@ class Trials:
         Raises:
             ResultsError: if the record cannot be written any more.
         """
-        if not configs or self.outcome.limit:
+        if not configs or self.limits.stop_all():
             return
         self.order["search"] = search.model_dump(mode="json", exclude_none=True) if search else None
         storage = self.record.folder / "trials"
@@ -207,7 +207,7 @@ class _Listener(_Unsaved, tune.Callback):
             self.watch.reported(run_id, report)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._end(_run_id(trial), _reason(trial.get_error(), self.retries))
+        self._end(_run_id(trial), _reason(trial.get_pickled_error(), self.retries))
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         run_id = _run_id(trial)
