@@ -36,7 +36,6 @@ ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the run files are the log
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # the objective comes at halvings alone
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the command, as everywhere in lico
-    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "0",
 }
 LOOPBACK_ONLY = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's switch for "this machine is all there is"
@@ -79,8 +78,11 @@ def ray_session(settings: TuneSettings, cpus: int | None, *, gpus: bool) -> Gene
     Raises:
         RayError: if it does not start.
     """
+    own_mode = os.environ.get("RAY_AUTH_MODE")
     os.environ.update(ENVIRONMENT)
     if settings.address:
+        if own_mode:  # a cluster of the user's may do without
+            os.environ["RAY_AUTH_MODE"] = own_mode
         _require_listening(settings.address)
         yield from _up({"address": settings.address}, None)
         return
@@ -128,8 +130,8 @@ def _up(options: dict[str, Any], token: Path | None) -> Iterator[Session]:
         context: Any = ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     except AuthenticationError as error:
         raise RayError(
-            f"the Ray cluster at tune.address={options['address']} asks for a token; put the file "
-            "with it into RAY_AUTH_TOKEN_PATH"
+            f"the Ray cluster at tune.address={options['address']} wants a token; put the path of the file "
+            "with it into RAY_AUTH_TOKEN_PATH, or RAY_AUTH_MODE=disabled if it has none"
         ) from error
     except (RuntimeError, ConnectionError, ValueError, TimeoutError, OSError) as error:
         ray.shutdown()
