@@ -130,8 +130,8 @@ def _up(options: dict[str, Any], token: Path | None) -> Iterator[Session]:
         context: Any = ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     except AuthenticationError as error:
         raise RayError(
-            f"the Ray cluster at tune.address={options['address']} wants a token; put the path of the file "
-            "with it into RAY_AUTH_TOKEN_PATH, or RAY_AUTH_MODE=disabled if it has none"
+            f"the Ray cluster at tune.address={options['address']} wants a token: put the path of "
+            "its file into RAY_AUTH_TOKEN_PATH, or set RAY_AUTH_MODE=disabled if it has none"
         ) from error
     except (RuntimeError, ConnectionError, ValueError, TimeoutError, OSError) as error:
         ray.shutdown()
