@@ -31,6 +31,7 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # tells nobody, needs no network
     "RAY_AUTH_MODE": "token",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_raylet_start_wait_time_s": "180",  # a busy machine needs more than the usual 30
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # its tables; the command has its own
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the run files are the log
@@ -133,7 +134,7 @@ def _up(options: dict[str, Any], token: Path | None) -> Iterator[Session]:
             f"the Ray cluster at tune.address={options['address']} wants a token: put the path of "
             "its file into RAY_AUTH_TOKEN_PATH, or set RAY_AUTH_MODE=disabled if it has none"
         ) from error
-    except (RuntimeError, ConnectionError, ValueError, TimeoutError, OSError) as error:
+    except Exception as error:  # Ray raises bare ones here
         ray.shutdown()
         where = "does not start" if token else f"is not at tune.address={options['address']}"
         raise RayError(f"Ray {where}: {error}") from error
