@@ -29,8 +29,9 @@ demo: setup  ## the whole study in small: train, evaluate, aggregate, report
 study: setup  ## an experiment on this machine: make study EXP=lico_seeds [ARGS="overrides"]
 	$(call told,EXP,lico_seeds)@$(BIN)/lico study $(EXP) $(ARGS)
 
-tune: setup  ## an experiment as trials of Ray Tune: make tune EXP=loss_ablation [ARGS="overrides"]
-	$(call told,EXP,loss_ablation)@$(BIN)/lico tune $(EXP) $(ARGS)
+tune: setup  ## trials of Ray Tune: make tune EXP=loss_ablation [CLUSTER=a100 NODES=4] [ARGS="overrides"]
+	$(call told,EXP,loss_ablation)@$(BIN)/$(if $(CLUSTER),python -m slurm,lico) tune $(EXP) \
+	  $(if $(CLUSTER),--cluster $(CLUSTER) --nodes $(or $(NODES),1) --devices $(or $(DEVICES),1)) $(ARGS)
 
 submit: setup  ## a study on a Slurm cluster: make submit EXP=lico_seeds [CLUSTER=a100] [ARGS="overrides"]
 	$(call told,EXP,lico_seeds)@$(BIN)/python -m slurm submit $(EXP) $(if $(CLUSTER),--cluster $(CLUSTER)) $(ARGS)

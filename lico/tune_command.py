@@ -18,6 +18,8 @@ from lico.study import Experiment, expand, load_experiment, with_search
 from lico.study_command import finish_study, listing
 from lico.trial_table import TrialTable
 
+GPU_DEVICE = Path("/dev/nvidia0")
+
 
 def run_tune(
     console: Console,
@@ -69,20 +71,30 @@ def _schedule(
     configs: list[Config],
     settings: TuneSettings,
 ) -> TuneOutcome:
-    wanted = settings.jobs or experiment.jobs or 1
-    threads = settings.cpus or max(config.run.devices * config.run.threads for config in configs)
     gpus = settings.gpus != 0 and any(config.run.device != "cpu" for config in configs)
     with (
         open_record(name, experiment, configs) as record,
         worker_threads(configs),
         warnings.catch_warnings(),
-        ray_session(settings, wanted * threads, gpus=gpus) as session,
+        ray_session(
+            settings, _cpus(experiment, configs, settings, gpus=gpus), gpus=gpus
+        ) as session,
     ):
         given = share(settings, session, configs, experiment.jobs)
         _announce(console, session)
         done = sum(is_finished(run_file(config), config) for config in configs)
         with TrialTable(console, len(configs), done) as table:
             return run_all(configs, record, given, settings, experiment.search, table)
+
+
+def _cpus(
+    experiment: Experiment, configs: list[Config], settings: TuneSettings, *, gpus: bool
+) -> int | None:
+    """Cores for all trials; None: all of the machine, where the GPUs say how many trials fit."""
+    if settings.jobs is None and gpus and GPU_DEVICE.exists():
+        return None
+    of_one = settings.cpus or max(config.run.devices * config.run.threads for config in configs)
+    return of_one * (settings.jobs or experiment.jobs or 1)
 
 
 def _announce(console: Console, session: Session) -> None:
@@ -98,16 +110,13 @@ def _conclude(
     configs: list[Config],
     outcome: TuneOutcome,
 ) -> Path | None:
-    counted = left_out(configs, outcome.stopped)
-    if outcome.stopped:
-        console.print(
-            f"early stopping: {len(outcome.stopped)} of {experiment.search.points} settings ended "
-            "early"
-            if experiment.search
-            else ""
-        )
+    unfinished = [c.run_id() for c in configs if not is_finished(run_file(c), c)]
+    stopped = [run_id for run_id in outcome.stopped if run_id in unfinished]
+    counted = left_out(configs, stopped)
+    if stopped:
+        console.print(f"early stopping has ended {len(stopped)} settings")
     if outcome.limit:
-        left = [c for c in counted if not is_finished(run_file(c), c)]
+        left = [c for c in counted if c.run_id() in unfinished]
         console.print(f"{outcome.limit} is reached; the same command does the other {len(left)}")
         if len(left) == len(counted):
             return None

@@ -53,6 +53,33 @@ def submit(
 
 
 @app.command()
+def tune(
+    experiment: Experiment,
+    overrides: Overrides = None,
+    cluster: Annotated[str, typer.Option(help="a profile, as for submit")] = "",
+    nodes: Annotated[int, typer.Option(min=1, help="nodes of the Ray cluster")] = 1,
+    devices: Annotated[int, typer.Option(min=1, help="GPUs of each node")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the script and stop")] = False,
+) -> None:
+    """Submit what is missing of an experiment as one job with a Ray cluster on its nodes.
+
+    Takes the overrides of `lico tune`, and those of the profile (`cluster.`).
+    """
+    from lico.tune_command import run_tune  # noqa: PLC0415
+    from slurm.choice import choose_profile  # noqa: PLC0415
+    from slurm.profile import load_profile, split_overrides  # noqa: PLC0415
+    from slurm.tune import Allocation, submit_tune  # noqa: PLC0415
+
+    of_runs, of_profile = split_overrides(overrides or [])
+    profile = load_profile(cluster or choose_profile(), of_profile)
+    if profile.launcher == "local":
+        run_tune(console, experiment, of_runs, profile.parallel, dry_run=dry_run)
+        return
+    allocation = Allocation(nodes, devices)
+    submit_tune(console, experiment, of_runs, profile, allocation, dry_run=dry_run)
+
+
+@app.command()
 def status(
     experiment: Experiment,
     overrides: Overrides = None,

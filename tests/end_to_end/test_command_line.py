@@ -169,6 +169,7 @@ COMMANDS = [
     "",
     "run",
     "study",
+    "tune",
     "aggregate",
     "report",
     "doctor",

@@ -2,11 +2,12 @@
 
     python -m lico.launchers.tune.reaper FOLDER [LINK] < pipe
 
-waits until the pipe's other end closes, which even SIGKILL does, then kills the workers and agents
-of Ray that write into the session's folder, and removes it. Ray's servers end with the command by
-themselves, but its agents only after a minute.
+waits until the pipe's other end closes, which even SIGKILL does, then kills what of Ray works in
+the session's folder, and removes it. Most of Ray ends with the command by itself, but its agents
+only after a minute, and not if `ray start` has started it.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+SERVERS = ("raylet", "gcs_server", Path(sys.executable).name)
 TITLE = "ray::"  # how the command lines of Ray's workers and agents begin
 ROUNDS = 50  # looks for processes, a tenth of a second apart, until none is left
 
@@ -55,7 +57,12 @@ def end_session(folder: Path, link: Path | None) -> None:
 
 def _belongs(process: psutil.Process, folder: Path) -> bool:
     with suppress(psutil.Error, OSError):
-        if " ".join(process.cmdline()).startswith(TITLE):
+        words = process.cmdline()
+        if process.pid == os.getpid() or not words:
+            return False
+        if Path(words[0]).name in SERVERS:
+            return any(str(folder) in word for word in words)
+        if words[0].startswith(TITLE):
             return any(Path(each.path).is_relative_to(folder) for each in process.open_files())
     return False
 

@@ -22,6 +22,7 @@ from lico.launchers.tune.settings import TuneSettings
 
 OBJECT_STORE_BYTES = 100 * 2**20  # trials pass no data; Ray's minimum is 75 MiB
 ANSWER_WITHIN_SECONDS = 10
+STARTS = 3
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (where shared memory lies, not a temporary file)
 SOCKET_PATH_LIMIT = 107  # bytes of an AF_UNIX address on Linux, without the final zero
 SOCKET_BELOW = len("/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store")
@@ -36,7 +37,6 @@ ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the run files are the log
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # the objective comes at halvings alone
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the command, as everywhere in lico
-    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "0",
 }
 LOOPBACK_ONLY = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's switch for "this machine is all there is"
@@ -79,8 +79,11 @@ def ray_session(settings: TuneSettings, cpus: int | None, *, gpus: bool) -> Gene
     Raises:
         RayError: if it does not start.
     """
+    own_mode = os.environ.get("RAY_AUTH_MODE")
     os.environ.update(ENVIRONMENT)
     if settings.address:
+        if own_mode:  # a cluster of the user's may do without
+            os.environ["RAY_AUTH_MODE"] = own_mode
         _require_listening(settings.address)
         yield from _up({"address": settings.address}, None)
         return
@@ -121,20 +124,9 @@ def _require_listening(address: str) -> None:
 
 def _up(options: dict[str, Any], token: Path | None) -> Iterator[Session]:
     import ray  # noqa: PLC0415 (reads the environment when it is imported)
-    from ray.exceptions import AuthenticationError  # noqa: PLC0415
 
     logging.getLogger("ray").setLevel(logging.ERROR)
-    try:
-        context: Any = ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-    except AuthenticationError as error:
-        raise RayError(
-            f"the Ray cluster at tune.address={options['address']} asks for a token; put the file "
-            "with it into RAY_AUTH_TOKEN_PATH"
-        ) from error
-    except (RuntimeError, ConnectionError, ValueError, TimeoutError, OSError) as error:
-        ray.shutdown()
-        where = "does not start" if token else f"is not at tune.address={options['address']}"
-        raise RayError(f"Ray {where}: {error}") from error
+    context = _started(options, token)
     try:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         url = context.dashboard_url
@@ -147,6 +139,28 @@ def _up(options: dict[str, Any], token: Path | None) -> Iterator[Session]:
         )
     finally:
         ray.shutdown()
+
+
+def _started(options: dict[str, Any], token: Path | None) -> Any:
+    """Ray's context; a start that a busy machine did not manage in Ray's 30 seconds is repeated."""
+    import ray  # noqa: PLC0415 (as above)
+    from ray.exceptions import AuthenticationError  # noqa: PLC0415
+
+    starts_left = STARTS
+    while True:
+        starts_left -= 1
+        try:
+            return ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+        except AuthenticationError as error:
+            raise RayError(
+                f"the Ray cluster at tune.address={options['address']} wants a token: put the path "
+                "of its file into RAY_AUTH_TOKEN_PATH, or set RAY_AUTH_MODE=disabled if it has none"
+            ) from error
+        except Exception as error:  # Ray raises bare ones here
+            ray.shutdown()
+            if not starts_left or "timed out during startup" not in str(error):
+                where = "does not start" if token else f"is not at {options['address']}"
+                raise RayError(f"Ray {where}: {error}") from error
 
 
 def cache_folder() -> Path:

@@ -75,7 +75,7 @@ class Trials:
         Raises:
             ResultsError: if the record cannot be written any more.
         """
-        if not configs or self.outcome.limit:
+        if not configs or self.limits.stop_all():
             return
         self.order["search"] = search.model_dump(mode="json", exclude_none=True) if search else None
         storage = self.record.folder / "trials"
@@ -90,10 +90,9 @@ class Trials:
     def _tuner(
         self, configs: list[Config], scheduler: TrialScheduler | None, storage: Path
     ) -> tune.Tuner:
-        resources = {"cpu": self.given.cpus, "gpu": self.given.gpus}
         points = [{"run_id": config.run_id(), **config.axes} for config in configs]
         return tune.Tuner(
-            tune.with_resources(_trainable(self.order), resources),
+            _trainable(self.order, {"cpu": self.given.cpus, "gpu": self.given.gpus}),
             param_space={"point": tune.grid_search(points)},
             tune_config=tune.TuneConfig(
                 scheduler=scheduler,
@@ -114,11 +113,11 @@ class Trials:
         )
 
 
-def _trainable(order: Order) -> Any:
+def _trainable(order: Order, resources: dict[str, float]) -> Any:
     def run(config: dict[str, Any]) -> None:
         run_trial(order, config["point"])
 
-    trainable = wrap_function(run, name="lico")
+    trainable: Any = tune.with_resources(wrap_function(run, name="lico"), resources)
     trainable.__name__ = trainable.__qualname__ = "LicoRun"  # what the dashboard shows
     return trainable
 
@@ -207,7 +206,7 @@ class _Listener(_Unsaved, tune.Callback):
             self.watch.reported(run_id, report)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._end(_run_id(trial), _reason(trial.get_error(), self.retries))
+        self._end(_run_id(trial), _reason(trial.get_pickled_error(), self.retries))
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         run_id = _run_id(trial)
