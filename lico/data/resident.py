@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lico.data.augment import CropFlip, random_crop_flip, view_crop_flip
 from lico.data.batch import Batch, PairedViews
+from lico.data.fitted import resized
 from lico.data.order import EpochOrder
 from lico.data.views import ENLARGED
 from lico.randomness import generator
@@ -124,10 +125,10 @@ def plain_views(
 ) -> Float[Tensor, "batch size size channels"]:
     """The shorter side resized to 256 for a centre crop of 224, and so for every size."""
     height, width = images.shape[1:3]
-    shorter = round(size * ENLARGED)
-    scale = shorter / min(height, width)
+    enlarged = resized(height, width, round(size * ENLARGED), squeeze=False)
     rows, columns = (
-        _central_taps(side, int(scale * side), size, len(images)) for side in (height, width)
+        _central_taps(side, larger, size, len(images))
+        for side, larger in zip((height, width), enlarged, strict=True)
     )
     return _resample_both(images, rows, columns)
 

@@ -33,7 +33,7 @@ def test_pixels_are_torchvisions(size: int) -> None:
             torch.testing.assert_close(mine, theirs.float(), atol=tolerance, rtol=0)
 
 
-@pytest.mark.parametrize("shape", [(32, 32), (20, 33), (64, 40)])
+@pytest.mark.parametrize("shape", [(32, 32), (20, 33), (64, 40), (49, 49), (103, 49)])
 def test_plain_views_are_torchvisions(shape: tuple[int, int]) -> None:
     images = torch.randint(0, 256, (2, 3, *shape)).float()
     ours = plain_views(images.permute(0, 2, 3, 1), 28).permute(0, 3, 1, 2)
