@@ -30,6 +30,24 @@ Overrides = Annotated[
 Experiment = Annotated[str, typer.Argument(help="a name in configs/experiment, or a YAML file")]
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        console.print(version("lico-hpc"), highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_say_version, help="print it and stop"),
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
 @app.command("run")
 def run_command(overrides: Overrides = None) -> None:
     """Train and evaluate one configuration; leaves one HDF5 file."""
