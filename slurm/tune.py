@@ -69,18 +69,18 @@ def submit_tune(
     console.print(f"{len(configs)} runs: {len(configs) - len(missing)} finished")
     if not missing:
         return None
+    parent = _folder(missing[0])
+    words = [name, *overrides]
+    if dry_run:
+        text = _script(parent / "TIME", words, profile, allocation)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        return None
     check(missing)
     if profile.gres and profile.gres not in (known := scheduler.gres()):
         raise ClusterError(
             f"this cluster has no {profile.gres}; it has {', '.join(sorted(known)) or 'no gres'}. "
             "Choose another profile (CLUSTER=…), or set cluster.gres"
         )
-    parent = _folder(missing[0])
-    words = [name, *overrides]
-    if dry_run:
-        script = _script(parent / "TIME", words, profile, allocation)
-        console.print(script, markup=False, highlight=False, soft_wrap=True)
-        return None
     parent.mkdir(parents=True, exist_ok=True)
     folder = new_folder(parent)
     (folder / TOKEN).touch(mode=0o600)
