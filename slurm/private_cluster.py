@@ -161,11 +161,9 @@ class PrivateCluster:
             self.root / "log" / "mariadb-install.log",
         )
         arguments = (self.root / "mariadbd.args").read_text().split("\n")
-        subprocess.Popen(
-            [str(_program("mariadbd")), *arguments],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+        _run_quietly(
+            ["setsid", "--fork", str(_program("mariadbd")), *arguments],
+            self.root / "log" / "mariadbd.out",
         )
         self._wait("mariadbd", (run / "mariadb.socket").exists)
         extra = {"MYSQL_UNIX_PORT": str(run / "mariadb.socket")}

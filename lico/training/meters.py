@@ -73,12 +73,12 @@ def _as_outside_of_slurm() -> Generator[None]:
     Inside a Slurm job it calls scontrol, and fails where there is none, as in most containers.
     It decides so once, when it is imported.
     """
-    job = None if shutil.which("scontrol") else os.environ.pop("SLURM_JOB_ID", None)
+    names = () if shutil.which("scontrol") else ("SLURM_JOB_ID", "SLURM_JOBID")
+    job = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield
     finally:
-        if job is not None:
-            os.environ["SLURM_JOB_ID"] = job
+        os.environ.update(job)
 
 
 def reset_peak_memory(device: torch.device) -> None:
