@@ -115,14 +115,7 @@ def accounted(jobs: Iterable[str]) -> dict[tuple[str, int], str]:
     known = sorted(set(jobs))
     if not known or shutil.which("sacct") is None:
         return {}
-    words = (
-        "sacct",
-        "--noheader",
-        "--parsable2",
-        "--allocations",
-        "--array",
-        "--format=JobID,State",
-    )
+    words = ("sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,State")
     try:
         text = ask(*words, "--jobs", ",".join(known))
     except ClusterError:
