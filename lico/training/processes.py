@@ -58,18 +58,35 @@ def make_fabric(settings: Runtime, precision: Precision) -> Fabric:
         num_nodes=settings.nodes,
         strategy=DDPStrategy(find_unused_parameters=True) if many else "auto",
         precision="32-true" if precision == "32" else precision,
-        plugins=[_environment(many)],
+        plugins=[_environment(settings)],
     )
     fabric.launch()
     return fabric
 
 
-def _environment(many: bool) -> ClusterEnvironment:
-    if not many:  # whatever scheduler is around
+def _environment(settings: Runtime) -> ClusterEnvironment:
+    if settings.devices * settings.nodes == 1:  # whatever scheduler is around
         return LightningEnvironment()
     if "RANK" in os.environ:
         return TorchElasticEnvironment()
-    return SLURMEnvironment(auto_requeue=False)
+    return _UnderSrun(settings.nodes)
+
+
+class _UnderSrun(SLURMEnvironment):
+    """Processes that srun started; they meet at an address, whether or not nodes have names."""
+
+    def __init__(self, nodes: int) -> None:
+        super().__init__(auto_requeue=False)
+        self.nodes = nodes
+
+    @property
+    def main_address(self) -> str:
+        """Of the first node: srun was called there, by the batch script."""
+        if self.nodes == 1:
+            return "127.0.0.1"
+        if "MASTER_ADDR" in os.environ:
+            return super().main_address
+        return os.environ.get("SLURM_LAUNCH_NODE_IPADDR") or super().main_address
 
 
 def gathered(fabric: Fabric, value: float) -> list[float]:

@@ -220,19 +220,23 @@ def test_a_controller_that_does_not_answer_is_said_in_its_words(site: Site) -> N
     assert "Traceback" not in done.stderr
 
 
-def test_a_run_of_two_processes_under_srun(site: Site) -> None:
-    """Two tasks of one step share the batch; the run is the same as with one process."""
-    name = site.experiment("two", more="run.devices=2")
+@pytest.mark.parametrize(("devices", "nodes"), [(2, 1), (1, 2)])
+def test_a_run_of_two_processes_under_srun(site: Site, devices: int, nodes: int) -> None:
+    """On one node or two they share the batch; the run is the same as with one process."""
+    name = site.experiment("two", more=f"run.devices={devices}, run.nodes={nodes}")
     submission = site.submit(name)
     script = (submission.folder / "tasks" / f"{submission.arrays[0].job}_submission.sh").read_text()
-    assert "#SBATCH --ntasks-per-node=2" in script
-    assert "#SBATCH --gres=gpu:a100:2" in script
+    assert f"#SBATCH --ntasks-per-node={devices}" in script
+    assert f"#SBATCH --nodes={nodes}" in script
+    assert f"#SBATCH --gres=gpu:a100:{devices}" in script
     assert "--kill-on-bad-exit=1" in script
     site.wait_for_all()
     (config,) = site.configs(name)
     assert site.finished(config), site.logs()
     assert [attempt.outcome for attempt in site.attempts(config)] == ["finished"]
-    (alone,) = site.configs(name, f"run.results={site.folder / 'alone'}", "run.devices=1")
+    (alone,) = site.configs(
+        name, f"run.results={site.folder / 'alone'}", "run.devices=1", "run.nodes=1"
+    )
     expected, shared = read_run(run(alone)), read_run(run_file(config))
     np.testing.assert_allclose(shared.training["loss"], expected.training["loss"], rtol=1e-3)
     np.testing.assert_allclose(
