@@ -133,6 +133,7 @@ class Plan:
         return [
             RunTask(
                 tuple(config.model_dump_json() for config in runs),
+                len(batch.tasks[0]),
                 str(self.folder),
                 profile.retries.model_dump_json(),
                 profile.time_min * 60,

@@ -37,7 +37,8 @@ class RunTask:
     """What submitit pickles for one task.
 
     Attributes:
-        configs: of the task's runs, as JSON, one a process on a shared GPU.
+        configs: of the task's runs, as JSON.
+        sharing: processes on one GPU, each with a run of its own; 1: all work on the one run.
         submission: its folder.
         retries: as JSON (`slurm.profile.Retries`).
         time_limit_s: of the job.
@@ -46,6 +47,7 @@ class RunTask:
     """
 
     configs: tuple[str, ...]
+    sharing: int
     submission: str
     retries: str
     time_limit_s: float
@@ -56,9 +58,11 @@ class RunTask:
         """Do the work; other ends than a finished run leave by an exit status."""
         stop = StopSignal(self.time_limit_s - self.signal_before_end_s)
         provide_writable_places()
-        shared = len(self.configs) > 1
-        own = self.configs[int(os.environ.get("SLURM_LOCALID", "0")) if shared else 0]
-        code = work(self, own, stop)
+        place = int(os.environ.get("SLURM_LOCALID", "0")) if self.sharing > 1 else 0
+        if place >= len(self.configs):
+            say("no run is left for this process")
+            return
+        code = work(self, self.configs[place], stop)
         if code != Exit.FINISHED:
             sys.stderr.flush()
             sys.exit(code)

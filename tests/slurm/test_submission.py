@@ -115,6 +115,7 @@ def test_runs_that_share_a_gpu(site: Site) -> None:
     for config in site.configs(name):
         assert site.finished(config), site.logs()
         assert "attempt 1" in site.lico("logs", config.run_id()).stdout
+        assert [attempt.outcome for attempt in site.attempts(config)] == ["finished"]
 
 
 def test_the_gpus_type_decides_the_node(site: Site) -> None:

@@ -23,7 +23,7 @@ def handlers() -> Iterator[None]:
 
 def test_a_task_is_pickled_by_the_name_of_its_module() -> None:
     """A class pickled by value, as those of __main__ are, would need the submitter's code."""
-    task = RunTask(("{}",), "/submission", "{}", 60, 30, gpu=False)
+    task = RunTask(("{}",), 1, "/submission", "{}", 60, 30, gpu=False)
     text = pickle.dumps(task)
     assert pickle.loads(text) == task  # noqa: S301 (our own)
     names = [str(argument) for _, argument, _ in pickletools.genops(text)]
