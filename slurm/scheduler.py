@@ -80,8 +80,8 @@ def ask(*words: str) -> str:
         said = done.stderr.strip() or done.stdout.strip()
         away = re.search(r"configuration source|unable to contact", said, re.IGNORECASE)
         remedy = (
-            "\nthis machine reaches no Slurm controller; log in to your cluster's login node, or run "
-            "the study here with CLUSTER=local"
+            "\nthis machine reaches no Slurm controller; log in to your cluster's login node, or "
+            "run the study here with CLUSTER=local"
         )
         raise ClusterError(f"{words[0]}: {said}{remedy if away else ''}")
     return done.stdout
