@@ -79,6 +79,7 @@ def _lico(
             max_iterations=reading.transport.max_iterations,
             threshold=reading.transport.threshold,
             gradient=reading.transport.gradient,
+            solver=reading.transport.solver,
         ),
         Temperature(INITIAL_LOG_SCALE, MAX_LOG_SCALE, reading.matching.temperature),
         alpha=method.alpha,

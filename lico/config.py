@@ -146,6 +146,10 @@ class Transport(Section):
         default=1e-3, description="stop when the batch mean of sum|change of u| is below this"
     )
     gradient: Literal["unrolled", "envelope"] = "unrolled"
+    solver: Literal["sinkhorn", "newton"] = Field(
+        default="sinkhorn",
+        description="newton: from Sinkhorn's iterations on to the solution, right to rounding",
+    )
 
 
 class Reading(Section):

@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 (the field's name)
 
 from lico.data_parallel import Parts
 from lico.losses.checks import require_finite
-from lico.losses.sinkhorn import sinkhorn
+from lico.losses.newton import newton
+from lico.losses.sinkhorn import Iteration, sinkhorn
 from lico.losses.unit_rows import unit_rows
 
 
@@ -35,17 +35,6 @@ class Transport(NamedTuple):
     agreement: Float[Tensor, "2"] | None = None
 
 
-class Iteration(Protocol):
-    """Sinkhorn's iteration as it went."""
-
-    @property
-    def iterations(self) -> Tensor: ...
-
-    def plan(self) -> Tensor: ...
-
-    def adjoint(self, grad_plan: Tensor) -> Tensor: ...
-
-
 def optimal_transport(
     feature_maps: Float[Tensor, "batch channels locations"],
     tokens: Float[Tensor, "batch tokens locations"],
@@ -54,6 +43,7 @@ def optimal_transport(
     max_iterations: int = 100,
     threshold: float = 1e-3,
     gradient: Literal["unrolled", "envelope"] = "envelope",
+    solver: Literal["sinkhorn", "newton"] = "sinkhorn",
     parts: Parts | None = None,
 ) -> Transport:
     """Transport cost between the C feature maps and the M tokens of each sample.
@@ -69,8 +59,11 @@ def optimal_transport(
         epsilon: entropic regularisation, in units of the cost (which is at most 4).
         max_iterations: at most so many updates of both potentials.
         threshold: stop when the batch mean of Σ_n |Δu_n|, u in units of the cost, is below it.
-        gradient: "unrolled" differentiates through the iterations; "envelope" holds the plan
-            fixed, which is the true gradient of the regularised optimum once it has converged.
+        gradient: "unrolled" differentiates through what made the plan: every iteration, or with
+            Newton's steps the solution itself; "envelope" holds the plan fixed, which is the true
+            gradient of the regularised optimum once it has converged.
+        solver: "newton" goes on from Sinkhorn's iteration to the solution, with marginals right to
+            rounding.
         parts: if this is one process's part of a batch: the iteration stops by the mean over the
             whole. The means that are returned are over the part.
 
@@ -91,6 +84,8 @@ def optimal_transport(
         x, y = unit_rows(feature_maps), unit_rows(tokens)
         cost = _squared_distances(y, x)
         iteration = _iterate(cost.detach(), epsilon, max_iterations, threshold, parts)
+        if solver == "newton":
+            iteration = newton(iteration, epsilon)
         plan = iteration.plan().to(cost.dtype)
         channels = plan.sum(1)
         error = (channels - 1 / channels.shape[1]).abs().sum(1).mean()
@@ -157,15 +152,19 @@ def _compare(
     Along itself a map has no gradient, since its length is fixed; a dead one has none at all.
     """
     alive = maps.square().sum(2, keepdim=True) > 0
+    tiny = torch.finfo(maps.dtype).tiny
 
-    def to_maps(grad: Tensor) -> Tensor:
-        pull = (grad.mT @ tokens) * alive
-        return (pull - (pull * maps).sum(2, keepdim=True) * maps).flatten(1)
+    def to_maps(grad: Tensor) -> tuple[Tensor, Tensor]:
+        """Direction and length; in place, since this is when a step's memory peaks."""
+        pull = (grad.mT @ tokens).mul_(alive)
+        along = (pull * maps).sum(2, keepdim=True)
+        pull = pull.addcmul_(along, maps, value=-1).flatten(1)
+        length = pull.norm(dim=1)
+        return pull.div_(length.clamp_min(tiny)[:, None]), length
 
-    a, b = to_maps(unrolled), to_maps(envelope)
-    tiny = torch.finfo(a.dtype).tiny
-    cosine = F.cosine_similarity(a, b, eps=tiny)
-    ratio = a.norm(dim=1) / b.norm(dim=1).clamp_min(tiny)
+    (a, length_a), (b, length_b) = to_maps(unrolled), to_maps(envelope)
+    cosine = torch.bmm(a[:, None], b[:, :, None])
+    ratio = length_a / length_b.clamp_min(tiny)
     agreement.copy_(share * torch.stack([cosine.mean(), ratio.mean()]))
 
 

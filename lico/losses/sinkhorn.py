@@ -17,7 +17,9 @@ C/ε may be 40,000, and in single precision K would have to be formed every few 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
 
 import torch
 from jaxtyping import Float
@@ -32,6 +34,27 @@ LONGEST_BLOCK = 32  # steps between two looks at the convergence
 LOWEST_EXPONENT = -400.0
 
 
+class Iteration(Protocol):
+    """How transport was solved: by this iteration, wherever it ran, or further."""
+
+    @property
+    def iterations(self) -> Tensor:
+        """How many steps were made."""
+        ...
+
+    def log_plan(self) -> Tensor:
+        """log P, [batch, m, n]."""
+        ...
+
+    def plan(self) -> Tensor:
+        """P, [batch, m, n]."""
+        ...
+
+    def adjoint(self, grad_plan: Tensor) -> Tensor:
+        """The gradient to the cost, given that to the plan."""
+        ...
+
+
 @dataclass(frozen=True)
 class Block:
     """Steps from one kernel K.
@@ -39,12 +62,14 @@ class Block:
     Attributes:
         f: [batch, 1, n], what the first potential had changed by before these steps.
         g: [batch, m, 1], and the second.
+        kernel: [batch, m, n], N·K.
         a: [steps, batch, n], factors of the first side after each step.
         b: [steps, batch, m], and of the second.
     """
 
     f: Tensor
     g: Tensor
+    kernel: Tensor
     a: Tensor
     b: Tensor
 
@@ -72,27 +97,37 @@ class Iterates:
         """How many steps were made."""
         return torch.tensor(float(self.made))
 
+    def log_plan(self) -> Float[Tensor, "batch m n"]:
+        """f + g - C/ε after the last step."""
+        if not self.blocks:
+            return self.first
+        f, g = _after(self.blocks[-1])
+        return (self.first + f).add_(g)
+
     def plan(self) -> Float[Tensor, "batch m n"]:
         """P = exp(f + g - C/ε) after the last step."""
+        return self._plan
+
+    @cached_property
+    def _plan(self) -> Float[Tensor, "batch m n"]:
         if not self.blocks:
-            return self.first.exp()
-        f, g = _after(self.blocks[-1])
-        return (self.first + f).add_(g).exp_()
+            return _exp(self.first.clone())
+        return _kernel(self.first, *_after(self.blocks[-1]))
 
     def adjoint(self, grad_plan: Float[Tensor, "batch m n"]) -> Float[Tensor, "batch m n"]:
         """The gradient to the cost, given that to the plan, through every step that was made.
 
-        Each block's kernel is formed again, so that K·(N + M) numbers a sample are kept instead
-        of several times K·N·M. The adjoint of -C/ε collects in `grad`, those of f_k and g_k pass
-        from step to step.
+        Of each step N + M numbers a sample are kept, of each block N·M, instead of several times
+        N·M of each step. The adjoint of -C/ε collects in `grad`, those of f_k and g_k pass from
+        step to step.
         """
         _, m, n = self.first.shape
         grad = grad_plan * self.plan()
         grad_f: Tensor | None = grad.sum(1, keepdim=True)
         grad_g = grad.sum(2)[:, None]
         for block in reversed(self.blocks):
-            grad_g, change = _block_adjoint(self.first, block, grad_f, grad_g)
-            grad -= change
+            grad_g, added = _block_adjoint(block, grad_f, grad_g)
+            grad += added
             grad_f = None  # f passes on to g alone, but for the last
         softmax = _exp(self.first.clone()).mul_(m).mul_(grad_g.mT)
         change = softmax.sum(1, keepdim=True)
@@ -144,7 +179,7 @@ def sinkhorn(
         sums, change = _over_all(means, changes[-1].amax().view(1), parts)
         enough = next((i for i, each in enumerate(sums, 1) if each < threshold), None)
         kept = enough or len(sums)
-        block = Block(block.f, block.g, block.a[:kept], block.b[:kept])
+        block = replace(block, a=block.a[:kept], b=block.b[:kept])
         blocks.append(block)
         done += kept
         reached = _after(block)
@@ -164,44 +199,42 @@ def _over_all(means: Tensor, largest: Tensor, parts: Parts) -> tuple[list[float]
 
 def _steps(first: Tensor, f: Tensor, g: Tensor, count: int) -> Block:
     batch, m, n = first.shape
-    kernel = _kernel(first, f, g)
-    transposed = kernel.mT.clone(memory_format=torch.contiguous_format).mul_(m)
-    kernel.mul_(n)
+    kernel = _kernel(first, f, g).mul_(n)
     a, b = first.new_empty(count, batch, 1, n), first.new_empty(count, batch, 1, m)
     before = torch.ones_like(b[0])
     for next_a, next_b in zip(a.unbind(), b.unbind(), strict=True):
         torch.bmm(before, kernel, out=next_a).reciprocal_()
-        before = torch.bmm(next_a, transposed, out=next_b).reciprocal_()
-    return Block(f, g, a.squeeze(2), b.squeeze(2))
+        torch.baddbmm(next_b, next_a, kernel.mT, beta=0, alpha=m / n, out=next_b).reciprocal_()
+        before = next_b
+    return Block(f, g, kernel, a.squeeze(2), b.squeeze(2))
 
 
-def _block_adjoint(
-    first: Tensor, block: Block, grad_f: Tensor | None, grad_g: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The adjoint of g before the block, and what the block takes from that of -C/ε.
+def _block_adjoint(block: Block, grad_f: Tensor | None, grad_g: Tensor) -> tuple[Tensor, Tensor]:
+    """The adjoint of g before the block, and what the block adds to that of -C/ε.
 
-    A step's softmax over n is M·diag(b)·K·diag(a), and over m N·diag(b')·K·diag(a) with b' of the
-    step before; the products with K are vectors, and the sum over steps is one matrix product.
+    A step's softmax over n is M/N·diag(b)·K·diag(a), K the block's kernel, and over m
+    diag(b')·K·diag(a) with b' of the step before. Their products with the adjoints x = -M/N·b·∂g of
+    the one and y = a·∂f of the other are vectors; the sum over steps is two matrix products.
     """
-    batch, m, n = first.shape
-    steps = len(block.a)
-    kernel = _kernel(first, block.f, block.g)
-    transposed = kernel.mT.contiguous()
-    before = torch.cat([torch.ones_like(block.b[:1]), block.b[:-1]])
-    left, right = first.new_empty(2 * steps, batch, m), first.new_empty(2 * steps, batch, n)
-    left[steps:], right[:steps] = before, block.a
-    # for each step x and y, which the products take, and what they are made of
-    rows = (left[:steps], block.b * m, -block.a, right[steps:], block.a * n, -before)
-    for x, scaled_b, minus_a, y, scaled_a, minus_before in reversed(
-        list(zip(*(each[:, :, None].unbind() for each in rows), strict=True))
-    ):
-        torch.mul(scaled_b, grad_g, out=x)
-        change = torch.bmm(x, kernel).mul_(minus_a)
-        grad_f = change if grad_f is None else grad_f + change
-        torch.mul(scaled_a, grad_f, out=y)
-        grad_g = torch.bmm(y, transposed).mul_(minus_before)
-        grad_f = None
-    return grad_g, torch.bmm(left.permute(1, 2, 0), right.transpose(0, 1)).mul_(kernel)
+    kernel, a, b = block.kernel, block.a, block.b
+    _, m, n = kernel.shape
+    steps = len(a)
+    x, y = b.new_empty(steps, *grad_g.shape), a.new_empty(steps, len(kernel), 1, n)
+    twice_a, twice_b = a.square()[:, :, None], (b.square() * (m / n))[:, :, None]
+    torch.mul(b[-1, :, None] * (-m / n), grad_g, out=x[-1])
+    rows = (each.unbind() for each in (x, y, twice_a))
+    behind = [None, *zip(x.unbind(), twice_b.unbind(), strict=True)][:-1]
+    for row_x, row_y, factor, next_x in reversed(list(zip(*rows, behind, strict=True))):
+        torch.bmm(row_x, kernel, out=row_y).mul_(factor)
+        if grad_f is not None:
+            row_y.addcmul_(grad_f, a[-1, :, None])
+            grad_f = None
+        if next_x is not None:
+            torch.bmm(row_y, kernel.mT, out=next_x[0]).mul_(next_x[1])
+    before = torch.cat([torch.ones_like(b[:1]), b[:-1]])
+    added = torch.bmm(x[:, :, 0].permute(1, 2, 0), a.transpose(0, 1))
+    of_f = before.permute(1, 2, 0), y[:, :, 0].transpose(0, 1)
+    return -torch.bmm(y[0], kernel.mT), added.baddbmm_(*of_f, alpha=-1).mul_(kernel)
 
 
 def _after(block: Block) -> tuple[Tensor, Tensor]:

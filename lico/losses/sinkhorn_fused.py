@@ -26,14 +26,14 @@ class FusedIterates:
     """Everything that the iteration went through, in single precision.
 
     Attributes:
-        log_plan: [batch, m, n], after the last step that counts.
+        log_of_plan: [batch, m, n], after the last step that counts.
         df: [batch, steps, n], what the first potential changed by in each step, over ε.
         dg: [batch, steps, m], and the second.
         made: [1], how many steps count.
         epsilon: ε.
     """
 
-    log_plan: Tensor
+    log_of_plan: Tensor
     df: Tensor
     dg: Tensor
     made: Tensor
@@ -44,14 +44,18 @@ class FusedIterates:
         """How many steps count."""
         return self.made[0].float()
 
+    def log_plan(self) -> Float[Tensor, "batch m n"]:
+        """log P after the last step that counts."""
+        return self.log_of_plan
+
     def plan(self) -> Float[Tensor, "batch m n"]:
         """P after the last step that counts."""
-        return self.log_plan.exp()
+        return self.log_of_plan.exp()
 
     def adjoint(self, grad_plan: Float[Tensor, "batch m n"]) -> Float[Tensor, "batch m n"]:
         """The gradient to the cost, given that to the plan."""
-        grad = torch.empty_like(self.log_plan)
-        kept = self.log_plan, self.df, self.dg, self.made, grad_plan.float().contiguous(), grad
+        grad = torch.empty_like(self.log_of_plan)
+        kept = self.log_of_plan, self.df, self.dg, self.made, grad_plan.float().contiguous(), grad
         adjoint[(len(grad),)](
             *kept, self.df.shape[1], self.epsilon, *_sizes(grad), **_options(grad)
         )

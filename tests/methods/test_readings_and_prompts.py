@@ -31,12 +31,15 @@ BATCH = Batch(
     indices=torch.tensor([3, 0, 1, 2]),
 )
 STEP = 5
+MANY = 1000  # Sinkhorn iterations, after which nothing changes any more at ε = 0.1
 
 
 def config_of(reading: str, prompt: str) -> Config:
     chosen = [f"reading={reading.removesuffix('-apart')}", f"prompt={prompt}"]
     if reading.endswith("-apart"):
         chosen.append("reading.roll=apart")
+    if reading == "converged":
+        chosen.append("reading.transport.epsilon=0.1")
     small = ["data.image_size=32", "reading.transport.max_iterations=7", "method.hidden_width=9"]
     return compose_config([*chosen, *small])
 
@@ -66,12 +69,13 @@ def written_out(method: LanguageImageConsistency, config: Config) -> Tensor:
         torch.arange(len(rows)),
         1 / t if reading.matching.temperature == "divisor" else t.exp(),
     )
+    solved = reading.transport.solver == "newton"
     cost, _, _ = literal.optimal_transport(
         maps,
         torch.stack(tokens),
         reading.transport.epsilon,
-        reading.transport.max_iterations,
-        reading.transport.threshold,
+        MANY if solved else reading.transport.max_iterations,
+        0 if solved else reading.transport.threshold,
         unrolled=reading.transport.gradient == "unrolled",
     )
     return F.cross_entropy(logits, BATCH.labels) + 10 * matching + cost
