@@ -7,7 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from lico.randomness import torch_generator
-from lico.text.prompts import Prompts
+from lico.text.prompts import Prompts, joined
 
 
 class ProjectedPrompts(nn.Module):
@@ -55,12 +55,19 @@ class ProjectedPrompts(nn.Module):
         """Projected tokens of some classes, and one row a class for manifold matching."""
         if self.tokens == "rolled":
             outputs = self.prompts.rolled(classes, self.roll)
-            eot = outputs[:, 0]
+            distinct = outputs[:, :1] if self.roll == "alike" else outputs
+            projected = self._projected(distinct).expand(-1, outputs.shape[1], -1)
+            eot = outputs[:, 0] if self.pooled else None
         else:
-            outputs = self.prompts(classes, self._order(step, classes.device))
-            eot = self.prompts.eot(outputs, classes)
-        projected = self.mlp(outputs.to(self.prompts.context.dtype))
-        return projected, eot if self.pooled else projected.flatten(1)
+            pieces = self.prompts.pieces(classes, self._order(step, classes.device))
+            projected = joined([self._projected(each) for each in pieces], len(classes))
+            eot = self.prompts.eot(joined(pieces, len(classes)), classes) if self.pooled else None
+        return projected, projected.flatten(1) if eot is None else eot
+
+    def _projected(
+        self, outputs: Float[Tensor, "rows tokens width"]
+    ) -> Float[Tensor, "rows tokens locations"]:
+        return self.mlp(outputs.to(self.prompts.context.dtype))
 
     def _order(self, step: int, device: torch.device) -> Tensor | None:
         """One permutation of the context vectors for the whole step; never in evaluation."""

@@ -75,8 +75,14 @@ class Prompts(nn.Module):
             texts: indices, each once.
             order: a permutation of the context vectors, the same for all texts.
         """
+        return joined(self.pieces(texts, order), len(texts))
+
+    def pieces(
+        self, texts: Int64[Tensor, " texts"], order: Int64[Tensor, " context"] | None = None
+    ) -> list[Float[Tensor, "rows tokens output"]]:
+        """The same outputs in pieces; one that all texts share has a single row."""
         context = self.context if order is None else self.context[:, order]
-        return self._encode(context[None], texts, eot_only=False)[0]
+        return [each[0] for each in self._encode(context[None], texts, eot_only=False)]
 
     def rolled(
         self, texts: Int64[Tensor, " texts"], roll: Literal["alike", "apart"] = "alike"
@@ -93,7 +99,8 @@ class Prompts(nn.Module):
         copies = self.settings.context_length
         shifts = [1] if roll == "alike" else range(copies)
         contexts = torch.stack([torch.roll(self.context, shift, -1) for shift in shifts])
-        outputs = self._encode(contexts, texts, eot_only=True)[:, :, 0].transpose(0, 1)
+        (outputs,) = self._encode(contexts, texts, eot_only=True)
+        outputs = outputs[:, :, 0].transpose(0, 1)
         return outputs.expand(-1, copies, -1)
 
     def eot(
@@ -109,15 +116,15 @@ class Prompts(nn.Module):
         texts: Int64[Tensor, " texts"],
         *,
         eot_only: bool,
-    ) -> Float[Tensor, "copies texts tokens output"]:
+    ) -> list[Float[Tensor, "copies rows tokens output"]]:
         if self.tower is None:
-            return self._whole(contexts, texts, eot_only=eot_only)
+            return [self._whole(contexts, texts, eot_only=eot_only)]
         layout = self._label_first if self.settings.label_position == "front" else self._label_last
         return layout(self.tower, contexts, texts, eot_only=eot_only)
 
     def _label_last(
         self, tower: CausalTower, contexts: Tensor, texts: Tensor, *, eot_only: bool
-    ) -> Tensor:
+    ) -> list[Tensor]:
         """SOS and a shared context once, or contexts of their own behind a constant SOS."""
         copies, size = len(contexts), self.settings.context_length
         specific = self.settings.class_specific
@@ -140,14 +147,11 @@ class Prompts(nn.Module):
             )
         outputs = tower(segments)
         endings = _in_order(outputs if specific else outputs[1:], groups, copies)
-        if specific or eot_only:
-            return endings
-        beginning = outputs[0][:, None].expand(-1, len(texts), -1, -1)
-        return torch.cat([beginning, endings], 2)
+        return [endings] if specific or eot_only else [outputs[0][:, None], endings]
 
     def _label_first(
         self, tower: CausalTower, contexts: Tensor, texts: Tensor, *, eot_only: bool
-    ) -> Tensor:
+    ) -> list[Tensor]:
         """Context and EOT behind SOS and label, whose keys and values never change."""
         copies, groups = len(contexts), self._groups(texts)
         segments: list[Segment] = []
@@ -166,7 +170,7 @@ class Prompts(nn.Module):
         outputs = tower(segments)
         if not eot_only:
             outputs = [torch.cat(pair, 1) for pair in zip(labels, outputs, strict=True)]
-        return _in_order(outputs, groups, copies)
+        return [_in_order(outputs, groups, copies)]
 
     def _whole(self, contexts: Tensor, texts: Tensor, *, eot_only: bool) -> Tensor:
         """Each prompt in full, by the tower's own modules."""
@@ -243,6 +247,13 @@ class Prompts(nn.Module):
         self.register_buffer("past_keys", past.keys, persistent=False)
         self.register_buffer("past_values", past.values, persistent=False)
         self.register_buffer("label_outputs", outputs[:, 1:], persistent=False)
+
+
+def joined(
+    pieces: list[Float[Tensor, "rows tokens width"]], texts: int
+) -> Float[Tensor, "texts tokens width"]:
+    """The pieces behind one another, for every text."""
+    return torch.cat([each.expand(texts, -1, -1) for each in pieces], 1)
 
 
 class Group(NamedTuple):

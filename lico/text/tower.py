@@ -14,6 +14,7 @@ from open_clip.transformer import QuickGELU, ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the field's name)
 
+from lico.text.attention import attention
 from lico.text.frozen_matrix import frozen_matrix
 from lico.text.segments import Past, Segment, Tiling, packed_mask, tilings
 
@@ -130,7 +131,8 @@ class CausalTower(nn.Module):
         if plan.packed is None:
             mixed, keys_values = self._in_tiles(qkv, layer, segments, plan)
         else:
-            mixed, keys_values = self._in_one(qkv, segments[0], plan, last=last)
+            read = plan.read if last else None
+            mixed, keys_values = self._in_one(qkv, segments[0], plan.packed, read)
         x = x[plan.read] if last else x
         x = x + frozen_matrix(mixed, *self._affine(f"out_{layer}"))
         wide = frozen_matrix(self._normal(x, f"norm_2_{layer}"), *self._affine(f"expand_{layer}"))
@@ -138,18 +140,17 @@ class CausalTower(nn.Module):
         return x, keys_values
 
     def _in_one(
-        self, qkv: Float[Tensor, "tokens qkv"], first: Segment, plan: Plan, *, last: bool
+        self,
+        qkv: Float[Tensor, "tokens qkv"],
+        first: Segment,
+        mask: Float[Tensor, "tokens tokens"],
+        read: Int64[Tensor, " read"] | None,
     ) -> tuple[Float[Tensor, "_ width"], KeysValues]:
-        """Attention of all tokens at once."""
-        query, key, value = qkv.view(1, len(qkv), 3, self.heads, -1).unbind(2)
-        mask = plan.packed
-        if last:
-            query, mask = query[:, plan.read], None if mask is None else mask[plan.read]
-        heads = (each.transpose(1, 2) for each in (query, key, value))
-        out = F.scaled_dot_product_attention(*heads, attn_mask=mask)
+        """Attention of all tokens at once; only those that are read look, if that is known."""
+        each = qkv.view(len(qkv), 3, self.heads, -1)
         rows, length, _ = first.embeddings.shape
-        keys, values = (each[0, : rows * length].unflatten(0, (rows, -1)) for each in (key, value))
-        return out.transpose(1, 2).flatten(2)[0], (keys, values)
+        _, keys, values = each[: rows * length].unflatten(0, (rows, -1)).unbind(2)
+        return attention(each, mask, read).flatten(1), (keys, values)
 
     def _in_tiles(
         self, qkv: Float[Tensor, "tokens qkv"], layer: int, segments: list[Segment], plan: Plan

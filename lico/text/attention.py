@@ -1,0 +1,72 @@
+"""Attention of few tokens among each other, forward and backward by plain matrix products.
+
+On a processor torch's own routine is made for long sequences: it cuts them into blocks, makes the
+scores again on the way back, and is slow there in bfloat16.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 (the field's name)
+
+
+def attention(
+    qkv: Float[Tensor, "tokens 3 heads width"],
+    mask: Float[Tensor, "tokens tokens"],
+    read: Int64[Tensor, " read"] | None = None,
+) -> Float[Tensor, "queries heads width"]:
+    """softmax(QKᵀ/√width + mask) V of each head, in single precision or better.
+
+    Args:
+        qkv: queries, keys and values of all tokens.
+        mask: 0 where a token (row) sees another, -inf elsewhere; every token sees one at least.
+        read: tokens whose outputs are wanted, each once; all if not given.
+    """
+    mask = mask if read is None else mask[read]
+    if qkv.device.type == "cpu":
+        return _Attention.apply(qkv, mask, read)  # pyright: ignore[reportReturnType]
+    query, key, value = (each.transpose(0, 1)[None] for each in qkv.unbind(1))
+    query = query if read is None else query[:, :, read]
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)[0].transpose(0, 1)
+
+
+class _Attention(torch.autograd.Function):
+    """The weights of all heads are kept; there are few."""
+
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor, mask: Tensor, read: Tensor | None) -> Tensor:
+        precise = qkv.to(torch.promote_types(qkv.dtype, torch.float32))
+        q, k, v = _by_head(precise)
+        q = q if read is None else q[:, read]
+        scale = q.shape[2] ** -0.5
+        scores = torch.baddbmm(mask.to(q.dtype).expand(len(q), -1, -1), q, k.mT, alpha=scale)
+        weights = scores.softmax(2)
+        ctx.save_for_backward(q, k, v, weights)
+        ctx.scale, ctx.dtype, ctx.read = scale, qkv.dtype, read
+        out = q.new_empty(q.shape[1], len(q), q.shape[2])
+        torch.bmm(weights, v, out=out.transpose(0, 1))
+        return out.to(qkv.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        q, k, v, weights = ctx.saved_tensors
+        grad = grads[0].to(q.dtype).transpose(0, 1)
+        of_weights = torch.bmm(grad, v.mT)
+        inner = (of_weights * weights).sum(2, keepdim=True)
+        of_scores = of_weights.sub_(inner).mul_(weights).mul_(ctx.scale)
+        found = k.new_zeros(k.shape[1], 3, len(k), k.shape[2])
+        of_q, of_k, of_v = _by_head(found)
+        if ctx.read is None:
+            torch.bmm(of_scores, k, out=of_q)
+        else:
+            of_q[:, ctx.read] = torch.bmm(of_scores, k)
+        torch.bmm(of_scores.mT, q, out=of_k)
+        torch.bmm(weights.mT, grad, out=of_v)
+        return found.to(ctx.dtype), None, None
+
+
+def _by_head(qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    query, key, value = (each.transpose(0, 1) for each in qkv.unbind(1))
+    return query, key, value
