@@ -1,5 +1,6 @@
 """A finished classifier on all validation images: accuracy, maps, and how good the maps are."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from lico.config import Saliency, SaliencyMethod
 from lico.data.augment import CropFlip, apply_crop_flip, view_crop_flip
+from lico.data.prefetch import sample_batches
 from lico.data.sample import ImageData, Sample
 from lico.metrics.accuracy import top_k_correct
 from lico.metrics.insertion_deletion import (
@@ -30,6 +32,7 @@ from lico.saliency.rise import random_masks, rise_maps
 from lico.saliency.scale import enlarge, scale_to_unit
 
 SES_SCALE = (0.08, 1.0)  # of torchvision's RandomResizedCrop, as in the reproduction study's code
+MOST_READERS = 8  # threads that decode validation images while a GPU works
 STEP_ROWS = 8  # insertion and deletion change so many rows' worth of pixels a step
 
 
@@ -201,9 +204,11 @@ def _shares(maps: Tensor, samples: list[Sample]) -> dict[str, Tensor]:
 
 def _batches(data: ImageData, settings: Saliency, device: torch.device) -> Iterator[_Batch]:
     mean, std = (torch.tensor(x, device=device)[:, None, None] for x in (data.mean, data.std))
-    for start in range(0, len(data), settings.batch_size):
-        indices = range(start, min(start + settings.batch_size, len(data)))
-        samples = [data[index] for index in indices]
+    threads = 0 if device.type == "cpu" else min(MOST_READERS, len(os.sched_getaffinity(0)))
+    start = 0
+    for samples in sample_batches(data, settings.batch_size, threads):
+        indices = range(start, start + len(samples))
+        start = indices.stop
         pixels = torch.stack([sample.image for sample in samples]).to(device)
         images = (pixels.float() / 255 - mean) / std
         size = images.shape[-1]

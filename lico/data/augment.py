@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F  # noqa: N812 (torchvision's own name)
+from torch.nn import functional as F  # noqa: N812 (the field's name)
 
 from lico.randomness import generator
 
@@ -71,10 +71,17 @@ def apply_crop_flip(
         size: side of the result in pixels.
         antialias: low-pass filter when shrinking, as torchvision does for images.
     """
-    out = F.resized_crop(
-        image, crop.top, crop.left, crop.height, crop.width, [size, size], antialias=antialias
+    # what torchvision's resized_crop comes to, without its dispatch, which costs as much as a crop
+    cut = image[..., crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+    rows = cut.reshape(-1, crop.height, crop.width)
+    # a batch of one whose strides say that colours lie side by side, if they do: the resize is then
+    # made on them so, in half the time, and so is the stacking of batches
+    rows = rows.movedim(0, -1)[None].movedim(-1, 1)
+    out = F.interpolate(
+        rows, (size, size), mode="bilinear", antialias=antialias, align_corners=False
     )
-    return F.horizontal_flip(out) if crop.flip else out
+    out = out.view(*image.shape[:-2], size, size)
+    return out.flip(-1) if crop.flip else out
 
 
 def view_crop_flip(

@@ -96,10 +96,14 @@ class BatchLoader:
         return Batch(images, labels, views, whole, indices)
 
     def _normalised(self, images: Tensor) -> Tensor:
-        pixels = images.to(self.device, non_blocking=True)
-        out = torch.empty_like(pixels, dtype=torch.float32)
+        """Colours lie side by side in memory, so whole rows of pixels are worked on at once."""
+        pixels = images.to(self.device, non_blocking=True).permute(0, 2, 3, 1)
+        count, height, width, _ = pixels.shape
+        rows = pixels.reshape(count, height, width * 3)
+        mean, std = (each.flatten().repeat(width) for each in (self.mean, self.std))
+        out = torch.empty_like(rows, dtype=torch.float32)
         # On a CPU image by image, which stays in its cache from one operation to the next.
-        count = 1 if self.device.type == "cpu" else max(1, len(pixels))
-        for part, target in zip(pixels.split(count), out.split(count), strict=True):
-            torch.div(part, 255, out=target).sub_(self.mean).div_(self.std)
-        return out
+        size = 1 if self.device.type == "cpu" else max(1, count)
+        for part, target in zip(rows.split(size), out.split(size), strict=True):
+            torch.div(part, 255, out=target).sub_(mean).div_(std)
+        return out.view(count, height, width, 3).permute(0, 3, 1, 2)

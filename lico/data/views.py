@@ -81,13 +81,16 @@ class Views(Dataset[_Item]):
         self.augment = augment
         self.paired = paired
         self.labels: list[int] = data.labels.tolist()
+        self._reader: CropReader | None = None
+        if augment and not paired and isinstance(data, CropReader):
+            self._reader = data
 
     def __getitem__(self, key: tuple[int, int]) -> _Item:
         epoch, index = key
         label = self.labels[index]
-        if self.augment and not self.paired and isinstance(self.data, CropReader):
-            crop = self._crop(*self.data.image_size(index), epoch, index)
-            return _Item(index, self.data.read_crop(index, crop, self.size), label)
+        if self._reader is not None:
+            crop = self._crop(*self._reader.image_size(index), epoch, index)
+            return _Item(index, self._reader.read_crop(index, crop, self.size), label)
         image = self.data[index].image
         main = self._main_view(image, epoch, index)
         if not self.paired:

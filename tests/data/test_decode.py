@@ -90,3 +90,14 @@ def test_a_large_crop_is_decoded_smaller_and_hardly_differs(height: int, width: 
     assert decode_rgb(content, 4).shape == (-(-height // 4), -(-width // 4), 3)
     assert 0 < difference.mean() < 1
     assert difference.quantile(0.99) <= 8
+
+
+def test_a_crop_is_not_changed_by_the_next_one() -> None:
+    """Also one that is neither resized nor mirrored."""
+    first, second = (encoded(PIXELS[::step], "JPEG") for step in (1, -1))
+    size = min(PIXELS.shape[:2])
+    crop = CropFlip(0, 0, size, size, flip=False)
+    kept = decode_crop(first, crop, size)
+    before = kept.clone()
+    assert not torch.equal(decode_crop(second, crop, size), before)
+    assert torch.equal(kept, before)
