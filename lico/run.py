@@ -37,6 +37,7 @@ from lico.results.reader import is_finished
 from lico.results.writer import write_run
 from lico.text.captions import captions_of
 from lico.training.checkpoint import Progress
+from lico.training.heap import keep_freed_memory
 from lico.training.loop import Hooks, Place, train
 from lico.training.processes import make_fabric, other_processes, part_from_others
 
@@ -102,6 +103,8 @@ class _Hooks:
 
 def _run(config: Config, target: Path, hooks: _Hooks) -> None:
     fabric = make_fabric(config.run, config.training.precision)
+    if fabric.device.type == "cpu":
+        keep_freed_memory()
     claim = Claim.take(claim_file(config)) if fabric.is_global_zero else None
     train_data, val_data = load_data(config.data, "train"), load_data(config.data, "val")
     classifier = _classifier(config, len(train_data.class_names))
