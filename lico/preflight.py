@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lico.config import Config
+from lico.data.shapes import SHAPES
+from lico.names import class_index
 from lico.results.layout import experiment_folder, require_writable
 
 
@@ -32,14 +34,13 @@ def check(configs: Iterable[Config]) -> None:
 
 def _check_data(config: Config) -> None:
     """Open both splits; the embedded scenes are always there, their marked class is checked."""
-    if config.data.name == "scenes" and config.data.marker.class_name is None:
+    marked = config.data.marker.class_name
+    if config.data.name == "scenes":
+        if marked is not None:
+            class_index(list(SHAPES), marked, "data.marker.class_name")
         return
     from lico.data.registry import load_data  # noqa: PLC0415 (imports torch)
 
-    if config.data.name == "scenes":
-        scenes = config.data.scenes.model_copy(update={"train_images": 1, "val_images": 1})
-        load_data(config.data.model_copy(update={"scenes": scenes}), "val")
-        return
     here = config.data.model_copy(update={"stage": None})  # compute nodes copy, not this one
     load_data(here, "train")
     load_data(here, "val")

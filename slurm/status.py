@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -16,6 +17,10 @@ from slurm.submission import Submission, load_all, submissions_folder
 
 MOST_ROWS = 60
 LOG_LINES = 5
+_WAITS = {
+    "JobArrayTaskLimit": "its turn", "Resources": "free node", "Priority": "priority",
+    "Dependency": "other jobs", "BeginTime": "requeued",
+}  # fmt: skip
 _COLOURS = {
     "finished": "green", "running": "cyan", "waiting": "dim", "failed": "red",
     "interrupted": "yellow", "cancelled": "yellow", "missing": "dim",
@@ -60,24 +65,37 @@ def _table(states: Sequence[RunState], submissions: Sequence[Submission]) -> Tab
     ]
     hidden = len(states) - len(shown[:MOST_ROWS])
     title = f"submitted {submissions[-1].created}" if submissions else "not submitted"
-    table = Table(title=title)
-    table.add_column("run", no_wrap=True, min_width=max(len(s.config.run_id()) for s in states))
-    for name in ("state", "job", "where", "progress", "left", "attempts"):
-        table.add_column(name, overflow="fold")
+    table = Table(title=title, box=SIMPLE_HEAD)
+    for name in ("run", "state", "where", "progress"):
+        table.add_column(name, no_wrap=name in ("run", "state"), overflow="fold")
     for state in shown[:MOST_ROWS]:
-        progress = "" if state.done is None else f"{state.phase} {state.done:.0%}"
         table.add_row(
             state.config.run_id(),
             f"[{_COLOURS[state.state]}]{state.state}[/]",
-            state.job,
-            state.where,
-            progress,
-            duration(state.left_s) if state.left_s is not None else "",
-            str(state.attempts or ""),
+            _where(state),
+            _progress(state),
         )
     if hidden:
         table.caption = f"and {hidden} more, that are finished or wait"
     return table
+
+
+def _where(state: RunState) -> str:
+    """Array task and node, or what it waits for."""
+    if state.state == "waiting":
+        return f"{state.job} {_WAITS.get(state.where, state.where)}"
+    return f"{state.job} {state.where}".strip()
+
+
+def _progress(state: RunState) -> str:
+    parts: list[str] = []
+    if state.done is not None:
+        parts.append(f"{state.phase} {state.done:.0%}")
+    if state.left_s is not None:
+        parts.append(f"{duration(state.left_s)} left")
+    if state.attempts > 1:
+        parts.append(f"attempt {state.attempts}")
+    return ", ".join(parts)
 
 
 def _summary(states: Sequence[RunState], submissions: Sequence[Submission]) -> list[str]:

@@ -49,7 +49,6 @@ class Submission:
         arrays: in the order of their submission.
         report: job of aggregation and report.
         parallel: tasks at a time.
-        crashes: failures in the same way that end a run.
     """
 
     folder: Path

@@ -4,21 +4,18 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from rich.console import Console
 
-from lico.config import Config
-from lico.preflight import check as check_needs
+from lico.config import Config, Runtime
 from lico.results.layout import run_file
 from lico.results.reader import is_finished
 from slurm import scheduler
 from slurm.arrays import JobArray
-from slurm.batch_script import task_environment
-from slurm.container import check as check_container
 from slurm.errors import ClusterError
 from slurm.lock import only_one
 from slurm.plan import Batch, Plan, Study, batches_of
+from slurm.requirements import check
 from slurm.submission import Array, Submission, load_all, new_folder, save
 
 
@@ -52,7 +49,7 @@ def submit(console: Console, study: Study, *, dry_run: bool) -> Submission | Non
         if dry_run:
             _print_scripts(console, Plan(study, study.slurm_folder / "TIME", batches))
         if todo:
-            _check(console, study, todo)
+            check(console, study.profile, todo, study.slurm_folder.parent)
         if dry_run:
             return None
         return _submit(console, Plan(study, new_folder(study.slurm_folder), batches))
@@ -79,26 +76,8 @@ def _say_what_is_there(
         parts.append(f"{active} in the queue already")
     console.print(", ".join([*parts, f"{len(todo)} to submit"]))
     if not todo:
-        console.print(f"make status EXP={study.name} shows how they are")
-
-
-def _check(console: Console, study: Study, todo: list[Config]) -> None:
-    """What the tasks need, as far as it can be seen from here."""
-    check_needs(todo)
-    profile, first = study.profile, todo[0]
-    cache = Path(task_environment(profile)["HF_HOME"])
-    visible = [study.slurm_folder.parent]
-    if any(config.data.name != "scenes" for config in todo):
-        visible.append(Path(first.data.root))
-    if any(c.method.name == "lico" and c.text.pretrained != "embedded" for c in todo):
-        visible.append(cache)
-    for remark in check_container(profile.container, visible=visible):
-        console.print(f"note: {remark}", style="yellow", highlight=False)
-    if profile.gres and profile.gres not in (known := scheduler.gres()):
-        raise ClusterError(
-            f"this cluster has no {profile.gres}; it has {', '.join(sorted(known)) or 'no gres'}. "
-            "Choose another profile (CLUSTER=…), or set cluster.gres"
-        )
+        shown = f"make status EXP={study.name}{_elsewhere(study)} shows how they are"
+        console.print(shown, markup=False, highlight=False, soft_wrap=True)
 
 
 def _submit(console: Console, plan: Plan) -> Submission:
@@ -166,10 +145,17 @@ def _say_how_to_follow(console: Console, plan: Plan, submission: Submission) -> 
         say(f"job {', '.join(waiting)} only starts if a task fails where it cannot be requeued")
     page = plan.study.slurm_folder.parent / "report.html"
     say(f"job {submission.report} then writes {page}")
-    name = shlex.quote(plan.study.name)
-    say(f"  make status EXP={name}    how it goes")
-    say("  make logs RUN=<run>    what a run says")
-    say(f"  make cancel EXP={name}    ends it")
+    name, where = shlex.quote(plan.study.name), _elsewhere(plan.study)
+    say(f"  make status EXP={name}{where}    how it goes")
+    say(f"  make logs RUN=<run>{where}    what a run says")
+    say(f"  make cancel EXP={name}{where}    ends it")
+
+
+def _elsewhere(study: Study) -> str:
+    """What finds a study whose results are not in the usual folder."""
+    results = study.configs[0].run.results
+    usual = Runtime.model_fields["results"].default
+    return "" if results == usual else f' ARGS="--results {shlex.quote(str(results))}"'
 
 
 def _print_scripts(console: Console, plan: Plan) -> None:

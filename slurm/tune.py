@@ -9,16 +9,15 @@ from rich.console import Console
 
 from lico.config import Config
 from lico.launchers.tune.settings import load_settings
-from lico.preflight import check
 from lico.results.layout import experiment_folder, run_file
 from lico.results.reader import is_finished
 from lico.study import expand, load_experiment
 from slurm import scheduler
 from slurm.batch_script import modules, task_environment, task_python
 from slurm.container import srun_arguments
-from slurm.errors import ClusterError
 from slurm.profile import Profile
 from slurm.ray_allocation import TOKEN
+from slurm.requirements import check
 from slurm.submission import new_folder
 
 CHECKOUT = Path(__file__).parents[1]
@@ -75,12 +74,7 @@ def submit_tune(
         text = _script(parent / "TIME", words, profile, allocation)
         console.print(text, markup=False, highlight=False, soft_wrap=True)
         return None
-    check(missing)
-    if profile.gres and profile.gres not in (known := scheduler.gres()):
-        raise ClusterError(
-            f"this cluster has no {profile.gres}; it has {', '.join(sorted(known)) or 'no gres'}. "
-            "Choose another profile (CLUSTER=…), or set cluster.gres"
-        )
+    check(console, profile, missing, parent.parent.parent)
     parent.mkdir(parents=True, exist_ok=True)
     folder = new_folder(parent)
     (folder / TOKEN).touch(mode=0o600)
