@@ -67,7 +67,7 @@ lico_end() {
       fi
       ;;
   esac
-  lico_requeue
+  lico_requeue "$code"
   exit "$code"
 }
 
@@ -80,11 +80,13 @@ lico_meaning() {
 }
 
 # Put this task alone back into the queue, unless Slurm has done so, or somebody cancelled it.
+# Without scontrol an interrupted task waits for Slurm to end it: what exits by itself is done,
+# and Slurm would not requeue it.
 lico_requeue() {
-  local info restarts
+  local code=$1 info restarts
   if ! command -v scontrol >/dev/null; then
     lico_note "no scontrol here: if Slurm does not requeue this task, the follow-up array goes on"
-    sleep "${LICO_PATIENCE:-600}"
+    case $code in 85 | 140 | 143) sleep "${LICO_PATIENCE:-600}" ;; esac
     return
   fi
   if ! info=$(timeout 60 scontrol show job --oneliner "$LICO_JOB"); then
