@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -13,6 +14,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 
 def _bars(console: Console) -> Progress:
@@ -28,16 +30,15 @@ def _bars(console: Console) -> Progress:
     )
 
 
-class RunProgress:
-    """A bar for each phase of one run."""
+class _Shown:
+    """Something live, on the screen inside a block."""
 
-    def __init__(self, console: Console, title: str) -> None:
-        self.bars = _bars(console)
-        self.title = title
-        self.tasks: dict[str, TaskID] = {}
+    live: Progress | Live
+    visible = True
 
     def __enter__(self) -> Self:
-        self.bars.start()
+        if self.visible:
+            self.live.start()
         return self
 
     def __exit__(
@@ -46,7 +47,17 @@ class RunProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.bars.stop()
+        if self.visible:
+            self.live.stop()
+
+
+class RunProgress(_Shown):
+    """A bar for each phase of one run."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self.live = self.bars = _bars(console)
+        self.title = title
+        self.tasks: dict[str, TaskID] = {}
 
     def update(self, phase: str, done: int, whole: int) -> None:
         """Show that `done` of `whole` units of a phase are done."""
@@ -55,7 +66,7 @@ class RunProgress:
         self.bars.update(self.tasks[phase], completed=done, total=whole)
 
 
-class StudyProgress:
+class StudyProgress(_Shown):
     """One bar for the study, and one for each run that is under way.
 
     Where output goes to a file or a pipe, a line for each run that ends.
@@ -63,25 +74,12 @@ class StudyProgress:
 
     def __init__(self, console: Console, runs: int, skipped: int) -> None:
         self.console = console
-        self.bars = _bars(console)
+        self.visible = console.is_terminal
+        self.live = self.bars = _bars(console)
         self.total = self.bars.add_task("[bold]study", total=runs, completed=skipped)
         self.tasks: dict[str, TaskID] = {}
         self.ended = skipped
         self.runs = runs
-
-    def __enter__(self) -> Self:
-        if self.console.is_terminal:
-            self.bars.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.console.is_terminal:
-            self.bars.stop()
 
     def update(self, run_id: str, phase: str, done: int, whole: int) -> None:
         """Show how far a run is."""
@@ -97,6 +95,6 @@ class StudyProgress:
             self.bars.remove_task(self.tasks.pop(run_id))
         self.bars.update(self.total, completed=self.ended)
         if failure:
-            self.console.print(f"failed: {run_id}: {failure}", style="red", markup=False)
+            self.console.print(Text(f"failed: {run_id}: {failure}", style="red"))
         elif not self.console.is_terminal:
             self.console.print(f"{self.ended} of {self.runs}: {run_id}", highlight=False)

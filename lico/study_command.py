@@ -7,6 +7,7 @@ from rich.table import Table
 
 from lico.config import Config
 from lico.launchers.local import run_all
+from lico.launchers.tune.record import not_stopped
 from lico.preflight import check
 from lico.progress import StudyProgress
 from lico.results.layout import experiment_folder, run_file
@@ -93,13 +94,13 @@ def aggregate_study(name: str, overrides: list[str]) -> Path:
 
     experiment = load_experiment(name)
     configs = expand(name, experiment, overrides)
-    return aggregate(_folder(name, configs), experiment.tables, expected=configs)
+    return aggregate(_folder(name, configs), experiment.tables, expected=not_stopped(configs))
 
 
 def report_study(name: str, overrides: list[str]) -> Path:
     """Write study.h5, the tables and the page of an experiment from its finished runs."""
     experiment = load_experiment(name)
-    return _aggregate_and_report(name, experiment, expand(name, experiment, overrides))
+    return _aggregate_and_report(name, experiment, not_stopped(expand(name, experiment, overrides)))
 
 
 def _aggregate_and_report(name: str, experiment: Experiment, expected: list[Config]) -> Path:

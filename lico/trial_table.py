@@ -1,7 +1,6 @@
 """A live table of the trials that are under way, above the study's bar."""
 
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -35,20 +34,6 @@ class TrialTable(StudyProgress):
             get_renderable=self._view,
             refresh_per_second=REFRESHES_PER_SECOND,
         )
-
-    def __enter__(self) -> Self:
-        if self.console.is_terminal:
-            self.live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.console.is_terminal:
-            self.live.stop()
 
     def started(self, run_id: str) -> None:
         """A trial has been given its place."""

@@ -7,8 +7,8 @@ from rich.console import Console
 
 from lico.config import Config
 from lico.launchers.local import worker_threads
-from lico.launchers.tune.launch import TuneOutcome, left_out, run_all, share
-from lico.launchers.tune.record import open_record
+from lico.launchers.tune.launch import TuneOutcome, run_all, share
+from lico.launchers.tune.record import not_stopped, open_record, point_of
 from lico.launchers.tune.session import Session, ray_session
 from lico.launchers.tune.settings import TuneSettings, load_settings
 from lico.preflight import check
@@ -111,10 +111,10 @@ def _conclude(
     outcome: TuneOutcome,
 ) -> Path | None:
     unfinished = [c.run_id() for c in configs if not is_finished(run_file(c), c)]
-    stopped = [run_id for run_id in outcome.stopped if run_id in unfinished]
-    counted = left_out(configs, stopped)
-    if stopped:
-        console.print(f"early stopping has ended {len(stopped)} settings")
+    counted = not_stopped(configs)
+    ended = len({point_of(c) for c in configs} - {point_of(c) for c in counted})
+    if ended:
+        console.print(f"early stopping has ended {ended} settings")
     if outcome.limit:
         left = [c for c in counted if c.run_id() in unfinished]
         console.print(f"{outcome.limit} is reached; the same command does the other {len(left)}")

@@ -5,7 +5,8 @@
 The first node starts Ray's head, leaves its address in FOLDER and runs `lico tune` against it; the
 others join. When that command ends, however it ends, every node ends its Ray and removes its files.
 All ports are free ones of their node, so two users there do not meet; Ray talks between nodes, so
-it listens on them all, and every request needs the token that lies in FOLDER.
+it listens on them all, and every request needs the token that lies in FOLDER. Ray gives itself 30 s
+to start, which a slow file system can use up, and a port may be gone by then: it is tried again.
 """
 
 import json
@@ -25,6 +26,7 @@ from lico.atomic import write_atomically
 from lico.launchers.tune.reaper import reaper
 from lico.launchers.tune.session import (
     ENVIRONMENT,
+    LOOPBACK_ONLY,
     OBJECT_STORE_BYTES,
     SHORT_FOLDERS,
     SOCKET_BELOW,
@@ -34,12 +36,17 @@ from lico.launchers.tune.session import (
 JOIN_WITHIN_S = 300  # starting Python from a shared file system can take minutes
 POLL_S = 0.5
 END_WITHIN_S = 4
-ADDRESS, ENDED, TOKEN = "address.json", "ended", "token"
+STARTS = 5
+PORTS = ("dashboard-agent-listen", "dashboard-agent-grpc", "runtime-env-agent", "metrics-export")
+CLUSTER = "ray_current_cluster"  # Ray's note of its address, once it is up
+ADDRESS, ENDED, TOKEN, LOG = "address.json", "ended", "token", "ray.log"
 
 
 def main(words: Sequence[str]) -> int:
     """This node's part; the exit status is that of `lico tune`, and 0 on the other nodes."""
     folder = Path(words[0])
+    for name in LOOPBACK_ONLY:  # a command that submits may have been told so for itself
+        os.environ.pop(name, None)
     os.environ.update(ENVIRONMENT)
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(folder / TOKEN)
     os.environ["AUTOSCALER_METRIC_PORT"] = str(_free_port())
@@ -63,23 +70,26 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 def _head(folder: Path, own: Path, words: Sequence[str]) -> int:
     """Start the head, say where it is, and run the study."""
-    dashboard = _free_port()
-    arguments = [
-        "--head",
-        f"--port={_free_port()}",
-        "--include-dashboard=true",
-        "--dashboard-host=127.0.0.1",
-        f"--dashboard-port={dashboard}",
-        f"--ray-client-server-port={_free_port()}",
-    ]
-    with _ray(own, arguments) as ray:
-        try:
-            address = _address(own, ray)
-            write_atomically(folder / ADDRESS, json.dumps({"address": address}).encode())
-            _say_where(dashboard, folder)
-            return _study([*words, f"tune.address={address}"])
-        finally:
-            (folder / ENDED).touch()
+    try:
+        for _ in range(STARTS):
+            dashboard = _free_port()
+            arguments = [
+                "--head",
+                f"--port={_free_port()}",
+                "--include-dashboard=true",
+                "--dashboard-host=127.0.0.1",
+                f"--dashboard-port={dashboard}",
+                f"--ray-client-server-port={_free_port()}",
+            ]
+            with _ray(own, arguments) as ray:
+                if address := _address(own, ray):
+                    write_atomically(folder / ADDRESS, json.dumps({"address": address}).encode())
+                    _say_where(dashboard, folder)
+                    return _study([*words, f"tune.address={address}"])
+            _say_failed(own)
+        raise SystemExit("Ray's head does not start; what it said is above")
+    finally:
+        (folder / ENDED).touch()
 
 
 def _study(words: Sequence[str]) -> int:
@@ -97,13 +107,18 @@ def _study(words: Sequence[str]) -> int:
 
 
 def _worker(folder: Path, own: Path) -> int:
-    """Join the head, and stay until it has ended."""
+    """Join the head, and stay until it has ended; a node that cannot leaves the others to it."""
     address = _wait_for_address(folder)
     if address is None:
         return 0
-    with _ray(own, [f"--address={address}"]) as ray:
-        while ray.poll() is None and not (folder / ENDED).exists():
-            time.sleep(POLL_S)
+    for _ in range(STARTS):
+        with _ray(own, [f"--address={address}"]) as ray:
+            while ray.poll() is None and not (folder / ENDED).exists():
+                time.sleep(POLL_S)
+        if (folder / ENDED).exists():
+            return 0
+        _say_failed(own)
+    print(f"{socket.gethostname()} gives up: the study goes on without it", flush=True)
     return 0
 
 
@@ -127,13 +142,14 @@ def _ray(own: Path, arguments: list[str]) -> Generator["subprocess.Popen[bytes]"
         f"--num-cpus={cpus}",
         f"--object-store-memory={OBJECT_STORE_BYTES}",
         f"--temp-dir={own}",
-        f"--dashboard-agent-listen-port={_free_port()}",
         "--min-worker-port=0",
         "--max-worker-port=0",
+        *(f"--{use}-port={_free_port()}" for use in PORTS),  # Ray waits 30 s for those it picks
         "--disable-usage-stats",
         *arguments,
     ]
-    with (own / "ray.log").open("wb") as log:
+    (own / CLUSTER).unlink(missing_ok=True)
+    with (own / LOG).open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:
         yield process
@@ -145,15 +161,20 @@ def _ray(own: Path, arguments: list[str]) -> Generator["subprocess.Popen[bytes]"
                 process.wait(END_WITHIN_S)
 
 
-def _address(own: Path, ray: "subprocess.Popen[bytes]") -> str:
-    """HOST:PORT of the head, once it is up: Ray notes it in its folder."""
+def _address(own: Path, ray: "subprocess.Popen[bytes]") -> str | None:
+    """HOST:PORT of the head, once it is up; None if it ends before."""
     deadline = time.monotonic() + JOIN_WITHIN_S
     while time.monotonic() < deadline and ray.poll() is None:
         with suppress(FileNotFoundError):
-            if address := (own / "ray_current_cluster").read_text().strip():
+            if address := (own / CLUSTER).read_text().strip():
                 return address
         time.sleep(POLL_S)
-    raise SystemExit(f"Ray's head does not start: {(own / 'ray.log').read_text()[-800:]}")
+    return None
+
+
+def _say_failed(own: Path) -> None:
+    said = (own / LOG).read_text(errors="replace")[-800:]
+    print(f"Ray on {socket.gethostname()} has ended:\n{said}", flush=True)
 
 
 def _say_where(dashboard: int, folder: Path) -> None:

@@ -13,13 +13,14 @@ from lico.compose import ConfigError, compose_config, config_folder
 from lico.config import Config
 from lico.errors import ResultsError
 from lico.launchers.tune.asha import RestorableAsha
-from lico.launchers.tune.launch import left_out, share
-from lico.launchers.tune.record import Record, Report, open_record
+from lico.launchers.tune.launch import share
+from lico.launchers.tune.record import Record, Report, not_stopped, open_record
 from lico.launchers.tune.session import (
     SOCKET_BELOW,
     SOCKET_PATH_LIMIT,
     RayError,
     Session,
+    _environment,
     _private_folder,
     _require_listening,
 )
@@ -239,7 +240,10 @@ def test_nothing_is_stopped_after_its_last_epoch_or_without_an_objective() -> No
 def test_the_report_counts_every_seed_of_what_was_not_stopped(tmp_path: Path) -> None:
     given = experiment(search=SEARCH.model_dump(exclude_none=True))
     runs = configs(tmp_path, given)
-    left = left_out(runs, [runs[0].run_id(), runs[2].run_id()])
+    assert not_stopped(runs) == runs
+    with open_record("tiny", given, runs) as record:
+        record.note_stopped([runs[0].run_id(), runs[2].run_id()])
+    left = not_stopped(runs)
     assert len(left) == 3 * 7
     assert {"p000", "p002"}.isdisjoint(config.axes["point"] for config in left)
 
@@ -305,3 +309,14 @@ def test_validation_is_that_of_the_finished_run_and_disturbs_nothing(tmp_path: P
     assert found[-1]["sch"] == pytest.approx(sch[torch.isfinite(torch.tensor(sch))].mean())
     assert not checkpoint_file(config).exists()
     assert len(found) == 4
+
+
+def test_what_comes_after_a_session_sees_nothing_of_its_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_OF_ONES_OWN", "kept")
+    monkeypatch.delenv("RAY_OF_NOBODY", raising=False)
+    with _environment({"RAY_OF_ONES_OWN": "changed", "RAY_OF_NOBODY": "new"}):
+        assert (os.environ["RAY_OF_ONES_OWN"], os.environ["RAY_OF_NOBODY"]) == ("changed", "new")
+    assert os.environ["RAY_OF_ONES_OWN"] == "kept"
+    assert "RAY_OF_NOBODY" not in os.environ

@@ -3,15 +3,19 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
+from lico.config import Config
+from lico.launchers.tune.session import LOOPBACK_ONLY
 from lico.results.layout import run_file
 from lico.results.reader import is_finished
 from lico.study import expand, load_experiment
@@ -34,6 +38,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateCluster
 
 
 def make_tune(cluster: PrivateCluster, folder: Path, *more: str) -> str:
+    """Submit, from where a session on one machine has left its settings."""
     name = write_experiment(folder)
     done = subprocess.run(
         [
@@ -41,10 +46,15 @@ def make_tune(cluster: PrivateCluster, folder: Path, *more: str) -> str:
             *("--cluster", "test", "--nodes", "2", *more),
         ],
         cwd=folder, capture_output=True, text=True, check=False, timeout=200,
-        env=os.environ | cluster.environment | {"PYTHONPATH": str(CHECKOUT)},
+        env=os.environ | LOOPBACK_ONLY | cluster.environment | {"PYTHONPATH": str(CHECKOUT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def configs_in(folder: Path) -> list[Config]:
+    overrides = [*TINY, "training.epochs=8", f"run.results='{folder}/results'"]
+    return expand("small", load_experiment(str(folder / "small.yaml")), overrides)
 
 
 def wait(what: Callable[[], bool], seconds: float = 200) -> bool:
@@ -84,13 +94,71 @@ def test_a_cancelled_allocation_leaves_nothing_and_the_next_one_finishes(
     assert wait(lambda: not cluster.command("squeue", "--noheader").strip(), 400)
     (job_log,) = sorted((tmp_path / "results/small/tune/slurm").glob("*/job.log"))[1:]
     said = job_log.read_text()
-    configs = expand("small", load_experiment(str(tmp_path / "small.yaml")),
-                     [*TINY, "training.epochs=8", f"run.results='{tmp_path}/results'"])  # fmt: skip
-    assert all(is_finished(run_file(config), config) for config in configs), said
+    assert all(is_finished(run_file(config), config) for config in configs_in(tmp_path)), said
     assert re.search(r"ssh -N -L 8265:127\.0\.0\.1:\d+ -J \S+ \S+@\S+", said)
     assert (tmp_path / "results" / "small" / "report.html").exists()
     assert wait(lambda: rays(tmp_path) == [], 60), rays(tmp_path)
     assert (job_log.parent / "token").stat().st_mode & 0o777 == 0o600
+
+
+def on_node(cluster: PrivateCluster, number: int) -> list[psutil.Process]:
+    """All that the allocation has started on one of its nodes.
+
+    Ray's workers write their titles over their environments, so they are found as children.
+    """
+    conf = cluster.environment["SLURM_CONF"]
+    found: set[psutil.Process] = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            own = process.environ()
+            if own.get("SLURM_CONF") == conf and own.get("SLURM_PROCID") == str(number):
+                found |= {process, *process.children(recursive=True)}
+    return list(found)
+
+
+def trials_on(cluster: PrivateCluster, number: int) -> list[psutil.Process]:
+    found: list[psutil.Process] = []
+    for process in on_node(cluster, number):
+        with suppress(psutil.Error):
+            if "LicoRun" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+def hold_the_first_until_the_second_works(cluster: PrivateCluster) -> bool:
+    """Node 0's trials stand still, else they might all be done before node 1 has joined."""
+    for process in trials_on(cluster, 0):
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
+    return trials_on(cluster, 0) != [] and trials_on(cluster, 1) != []
+
+
+def kill(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+@needs_slurm
+@pytest.mark.slurm
+@pytest.mark.slow
+def test_a_node_joins_again_and_trials_of_a_lost_one_go_on_on_the_others(
+    cluster: PrivateCluster, tmp_path: Path
+) -> None:
+    make_tune(cluster, tmp_path)
+    assert wait(lambda: hold_the_first_until_the_second_works(cluster), 400)
+    kill(raylet for raylet in on_node(cluster, 1) if raylet.name() == "raylet")
+    assert wait(lambda: trials_on(cluster, 1) == [], 60)
+    assert wait(lambda: hold_the_first_until_the_second_works(cluster), 400)
+    kill(on_node(cluster, 1))
+    for process in trials_on(cluster, 0):
+        process.resume()
+    assert wait(lambda: not cluster.command("squeue", "--noheader").strip(), 400)
+    (job_log,) = (tmp_path / "results/small/tune/slurm").glob("*/job.log")
+    said = job_log.read_text()
+    assert all(is_finished(run_file(each), each) for each in configs_in(tmp_path)), said
+    assert f"Ray on {socket.gethostname()} has ended" in said
+    assert (tmp_path / "results" / "small" / "report.html").exists()
 
 
 @needs_slurm

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from lico.config import Config
 from lico.launchers.local import Outcome
-from lico.launchers.tune.record import Record, Report
+from lico.launchers.tune.record import Record, Report, point_of
 from lico.launchers.tune.session import RayError, Session
 from lico.launchers.tune.settings import TuneSettings
 from lico.results.layout import run_file
@@ -128,20 +128,11 @@ def run_all(
     before = set(asha.stopped)
     trials.run([c for c in _missing(first) if c.run_id() not in before], asha, search)
     outcome.stopped = list(dict.fromkeys(asha.stopped))
-    left = {_point(config) for config in first if is_finished(run_file(config), config)}
-    others = [c for c in configs if c.seed != first_seed and _point(c) in left]
+    record.note_stopped(outcome.stopped)
+    left = {point_of(config) for config in first if is_finished(run_file(config), config)}
+    others = [c for c in configs if c.seed != first_seed and point_of(c) in left]
     trials.run(_missing(others))
     return outcome
-
-
-def left_out(configs: list[Config], stopped: list[str]) -> list[Config]:
-    """The runs that early stopping leaves: not the stopped ones, nor the other seeds of these."""
-    points = {_point(config) for config in configs if config.run_id() in stopped}
-    return [config for config in configs if _point(config) not in points]
-
-
-def _point(config: Config) -> tuple[str, ...]:
-    return tuple(level for axis, level in config.axes.items() if axis != "seed")
 
 
 def _missing(configs: list[Config]) -> list[Config]:

@@ -6,6 +6,7 @@ nothing had happened:
 
     study.json      format, experiment, identity, and the runs' configurations by run id
     reports.jsonl   one line a report of a trial, in the order of arrival
+    stopped.json    run ids that early stopping has ended
     lock            held by the command that works on the study
 """
 
@@ -21,10 +22,12 @@ from typing import Any
 from lico.atomic import write_atomically
 from lico.config import Config
 from lico.errors import ResultsError
-from lico.results.layout import experiment_folder, require_writable
+from lico.results.layout import experiment_folder, require_writable, run_file
+from lico.results.reader import is_finished
 from lico.study import Experiment
 
 FORMAT = "lico-tune-1"
+STOPPED = "stopped.json"
 
 Report = dict[str, Any]
 
@@ -48,6 +51,10 @@ class Record:
     def log(self) -> Path:
         """One line a report."""
         return self.folder / "reports.jsonl"
+
+    def note_stopped(self, run_ids: list[str]) -> None:
+        """Keep which runs early stopping has ended, for reports that come later."""
+        write_atomically(self.folder / STOPPED, json.dumps(run_ids).encode())
 
     def reports(self) -> list[Report]:
         """All reports so far; a last line that was cut off by a kill is left out."""
@@ -106,6 +113,29 @@ def open_record(name: str, experiment: Experiment, configs: list[Config]) -> Gen
         write_atomically(record.study, json.dumps(mine | {"runs": runs}).encode())
         _mend_last_line(record.log)
         yield record
+
+
+def not_stopped(configs: list[Config]) -> list[Config]:
+    """The runs that early stopping has left: neither stopped nor another seed of such a point.
+
+    What is finished all the same, by another launcher, counts.
+    """
+    folder = experiment_folder(configs[0].run.results, configs[0].experiment) / "tune"
+    try:
+        stopped = set(json.loads((folder / STOPPED).read_text()))
+    except (OSError, ValueError):
+        return configs
+    points = {
+        point_of(config)
+        for config in configs
+        if config.run_id() in stopped and not is_finished(run_file(config), config)
+    }
+    return [config for config in configs if point_of(config) not in points]
+
+
+def point_of(config: Config) -> tuple[str, ...]:
+    """The run's place in its study, whatever the seed."""
+    return tuple(level for axis, level in config.axes.items() if axis != "seed")
 
 
 def identity(experiment: Experiment, configs: list[Config]) -> str:

@@ -4,12 +4,14 @@ All of Ray's files lie in a folder of the project's cache that only this user ca
 goes with the command, even if that is killed (`lico.launchers.tune.reaper`).
 """
 
+import importlib
 import logging
 import os
 import secrets
 import shutil
 import socket
 import tempfile
+import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -80,19 +82,20 @@ def ray_session(settings: TuneSettings, cpus: int | None, *, gpus: bool) -> Gene
         RayError: if it does not start.
     """
     own_mode = os.environ.get("RAY_AUTH_MODE")
-    os.environ.update(ENVIRONMENT)
     if settings.address:
-        if own_mode:  # a cluster of the user's may do without
-            os.environ["RAY_AUTH_MODE"] = own_mode
-        _require_listening(settings.address)
-        yield from _up({"address": settings.address}, None)
+        with _environment(ENVIRONMENT):
+            if own_mode:  # a cluster of the user's may do without
+                os.environ["RAY_AUTH_MODE"] = own_mode
+            _require_listening(settings.address)
+            yield from _up({"address": settings.address}, None)
         return
-    os.environ.update(LOOPBACK_ONLY)
-    with _private_folder() as (folder, short):
+    with (
+        _private_folder() as (folder, short),
+        _environment(ENVIRONMENT | LOOPBACK_ONLY | {"RAY_AUTH_TOKEN_PATH": f"{folder}/token"}),
+    ):
         token = folder / "token"
         token.touch(mode=0o600)
         token.write_text(secrets.token_hex(32))
-        os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
         options: dict[str, Any] = {
             "address": "local",
             "num_cpus": cpus,
@@ -106,6 +109,20 @@ def ray_session(settings: TuneSettings, cpus: int | None, *, gpus: bool) -> Gene
         if not _has_shared_memory():
             options["_plasma_directory"] = short
         yield from _up(options, token)
+
+
+@contextmanager
+def _environment(changes: dict[str, str]) -> Generator[None]:
+    """The environment with these changes; what is started after the block sees none of them."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _require_listening(address: str) -> None:
@@ -125,8 +142,11 @@ def _require_listening(address: str) -> None:
 def _up(options: dict[str, Any], token: Path | None) -> Iterator[Session]:
     import ray  # noqa: PLC0415 (reads the environment when it is imported)
 
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # what fails is told by the command
+    meanwhile = threading.Thread(target=importlib.import_module, args=("ray.tune",), daemon=True)
+    meanwhile.start()  # takes as long as a third of the start
     context = _started(options, token)
+    meanwhile.join()
     try:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         url = context.dashboard_url
@@ -150,7 +170,7 @@ def _started(options: dict[str, Any], token: Path | None) -> Any:
     while True:
         starts_left -= 1
         try:
-            return ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+            return ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **options)
         except AuthenticationError as error:
             raise RayError(
                 f"the Ray cluster at tune.address={options['address']} wants a token: put the path "

@@ -6,14 +6,14 @@ global random generators are as before.
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lico.config import Config, Saliency
+from lico.config import Config, Data, Saliency
 from lico.data.registry import load_data
 from lico.data.sample import ImageData, Sample
 from lico.evaluate import evaluate, gallery_indices
@@ -53,6 +53,10 @@ class Validation:
         self.images = images
         self.device = choose_device(config.run)
 
+    @property
+    def _data(self) -> "_Subset":
+        return _subset(self.config.data.model_dump_json(), self.images)
+
     def scores(self, checkpoint: dict[str, Any], metric: str | None = None) -> dict[str, float]:
         """Top-1 accuracy, and a metric of Grad-CAM maps if one is named.
 
@@ -86,14 +90,6 @@ class Validation:
             built = build_classifier(self.config.model, len(self._data.class_names))
         return built.to(self.device)
 
-    @cached_property
-    def _data(self) -> "_Subset":
-        return _Subset(load_data(self.config.data, "val"), self.images)
-
-    @cached_property
-    def _pixels(self) -> Tensor:
-        return torch.stack([self._data[index].image for index in range(len(self._data))])
-
     def _top1(self) -> float:
         network = frozen_copy(self._classifier.backbone)
         mean, std = (
@@ -102,7 +98,7 @@ class Validation:
         )
         predicted = [
             network((part.to(self.device).float() / 255 - mean) / std).argmax(1).cpu()
-            for part in self._pixels.split(self.config.saliency.batch_size)
+            for part in self._data.pixels.split(self.config.saliency.batch_size)
         ]
         return float((torch.cat(predicted) == self._data.labels).double().mean())
 
@@ -147,6 +143,16 @@ class _Subset:
 
     def image_id(self, index: int) -> str:
         return self.data.image_id(self.chosen[index])
+
+    @cached_property
+    def pixels(self) -> Tensor:
+        return torch.stack([self[index].image for index in range(len(self))])
+
+
+@lru_cache(maxsize=1)
+def _subset(settings: str, images: int) -> _Subset:
+    """Kept from one trial to the next of the same worker, which mostly have the same data."""
+    return _Subset(load_data(Data.model_validate_json(settings), "val"), images)
 
 
 @contextmanager
