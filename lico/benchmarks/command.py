@@ -12,6 +12,7 @@ from rich.table import Column, Table
 import lico.benchmarks
 from lico.benchmarks.figure import Figure, Setting, save
 from lico.names import suggestion
+from lico.training.heap import keep_freed_memory
 
 Benchmark = Callable[[Setting], Iterator[Figure]]
 
@@ -45,6 +46,8 @@ def run_benchmarks(console: Console, names: list[str], path: Path, setting: Sett
         if name not in known:
             raise ValueError(f"{name} is not one of {', '.join(known)}{suggestion(name, known)}")
     torch.set_num_threads(setting.threads)
+    if setting.device.type == "cpu":
+        keep_freed_memory()  # as a run does
     console.print(f"{setting.threads} thread(s), {setting.rounds} rounds on {setting.device}")
     for name in names or known:
         table = Table(Column("figure", overflow="fold"), "ratio", "lowest to highest", "over")

@@ -15,7 +15,7 @@ from lico.methods.step import TrainingMethod
 BASE = Case(224, 64, 100)
 AXES: dict[str, list[int]] = {
     "classes": [10, 100, 1000],
-    "batch": [16, 64, 256],
+    "batch": [16, 64, 256, 512],
     "context": [4, 12, 48],
 }
 CHANNELS, SIDE = 512, 7
