@@ -14,11 +14,14 @@ import pytest
 
 from lico.results.reader import read_run
 from slurm.container import Container, check, python_command
-from tests.end_to_end.small import TINY, write_experiment
 from tests.image.engine import ROOT, STRANGER, Image, build, missing
 from tests.requirements import require
 
 pytestmark = [pytest.mark.image, pytest.mark.slow]
+SHORT = [
+    "seed=1", "training.epochs=1", "data.scenes.train_images=160", "data.scenes.val_images=24",
+    "saliency.rise.masks=8",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -64,38 +67,36 @@ def test_no_build_tool_cache_or_file_that_all_may_write_is_left(image: Image) ->
     assert names == []
 
 
-def test_a_study_by_an_unknown_user_equals_the_study_outside(image: Image, tmp_path: Path) -> None:
+def test_the_demo_by_an_unknown_user_equals_the_demo_outside(image: Image, tmp_path: Path) -> None:
     """Nothing to write but the results folder: no temporary folder, no home, no capabilities."""
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     for folder in (inside, outside):
         folder.mkdir()
-        write_experiment(folder)
     options = [f"--volume={inside}:/work/results"]
     if image.engine == "podman":
         options.append("--read-only-tmpfs=false")
     user = STRANGER if os.getuid() == 0 else os.getuid()
     if os.getuid() == 0:
-        for path in (inside, *inside.iterdir()):
-            os.chown(path, user, user)
+        os.chown(inside, user, user)
     elif image.engine == "podman":
         options.append("--userns=keep-id")
     done = image.run(
-        "-u", "HOME", "lico", "study", "results/small.yaml", *TINY, "--jobs", "2",
+        "-u", "HOME", "lico", "study", "demo", *SHORT,
         options=[*options, f"--user={user}:{user}"], entrypoint="env",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
-    assert (inside / "small/report.html").stat().st_size > 0
+    assert (inside / "demo/report.html").stat().st_size > 0
     assert {path.stat().st_uid for path in inside.rglob("*")} == {user}
     reference = subprocess.run(
-        [sys.executable, "-m", "lico", "study", "small.yaml", *TINY, "run.results=."],
+        [sys.executable, "-m", "lico", "study", "demo", *SHORT, "run.results=."],
         cwd=outside, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert reference.returncode == 0, reference.stderr
-    runs = sorted((outside / "small/runs").glob("*.h5"))
-    assert len(runs) == 4
+    runs = sorted((outside / "demo/runs").glob("*.h5"))
+    assert len(runs) == 10
     for path in runs:
-        assert_equal_runs(path, inside / "small/runs" / path.name)
+        assert_equal_runs(path, inside / "demo/runs" / path.name)
 
 
 def assert_equal_runs(first: Path, second: Path) -> None:
