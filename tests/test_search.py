@@ -4,7 +4,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -37,6 +37,7 @@ def numbers(within: Range, count: int, seed: int = 0) -> list[float]:
     return [float(within.draw(source)) for _ in range(count)]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000))
 def test_values_are_inside_their_range(seed: int) -> None:
     assert 0.1 <= numbers(Range(log_uniform=(0.1, 100)), 1, seed)[0] <= 100

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lico.analysis.statistics import (
@@ -30,6 +30,7 @@ def test_a_score_of_nothing() -> None:
     assert found[1:] == (0, 1, 0)
 
 
+@settings(deadline=None)
 @given(st.lists(finite, min_size=2, max_size=9))
 def test_spread_is_the_sample_deviation(values: list[float]) -> None:
     found = spread({f"run{i}": value for i, value in enumerate(values)})

@@ -22,7 +22,7 @@ def lico(*arguments: str, folder: Path, **environment: str) -> subprocess.Comple
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
     )
 
 
@@ -64,11 +64,11 @@ def test_killed_study_is_finished_by_the_same_command(tmp_path: Path, how: int) 
         command, cwd=tmp_path, start_new_session=True, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 600
     while not runs(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(how)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == (130 if how == signal.SIGINT else -how), output
     if how == signal.SIGINT:
         assert "the same command goes on" in output
@@ -85,7 +85,7 @@ def test_killed_study_is_finished_by_the_same_command(tmp_path: Path, how: int) 
 
 def children(folder: Path) -> list[str]:
     """Processes that still work in the folder, after some seconds to end."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while True:
         found: list[str] = []
         for process in Path("/proc").glob("[0-9]*"):

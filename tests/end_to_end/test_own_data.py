@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (place / f"{number}.jpg").write_bytes(encoded(picture(40, 50, number)))
     done = subprocess.run(
         [sys.executable, "-m", "lico", "data", "own", *OWN],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=300,
+        cwd=folder, capture_output=True, text=True, check=False, timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "packed into data/birds.h5" in done.stdout

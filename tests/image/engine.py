@@ -39,7 +39,7 @@ class Image(NamedTuple):
             words.append(f"--entrypoint={entrypoint}")
         return subprocess.run(
             [*words, self.name, *arguments],
-            capture_output=True, text=True, check=False, timeout=300,
+            capture_output=True, text=True, check=False, timeout=900,
         )  # fmt: skip
 
 

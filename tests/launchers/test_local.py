@@ -65,6 +65,6 @@ def test_interrupt_leaves_no_process(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run_all(configs(tmp_path, 2), 2, progress, lambda _run, _reason: None)
-    gone, alive = psutil.wait_procs(psutil.Process().children(recursive=True), timeout=10)
+    gone, alive = psutil.wait_procs(psutil.Process().children(recursive=True), timeout=60)
     names = [" ".join(process.cmdline()) for process in alive]
     assert all("resource_tracker" in name for name in names), (gone, names)

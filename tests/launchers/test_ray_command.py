@@ -36,14 +36,14 @@ def reports(folder: Path) -> int:
 
 
 def wait_for_report(process: subprocess.Popen[str], folder: Path) -> None:
-    before, deadline = reports(folder), time.monotonic() + 200
+    before, deadline = reports(folder), time.monotonic() + 600
     while reports(folder) <= before and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
 def left(cache: Path) -> list[str]:
     """Processes of a session that is over, after some seconds to end."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while True:
         found = [
             " ".join(process.cmdline())
@@ -78,7 +78,7 @@ def test_a_study_that_is_interrupted_and_killed_ends_as_if_run_by_run(
         process = start(tmp_path, "--jobs", "2")
         wait_for_report(process, tmp_path)
         process.send_signal(how)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=300)
         assert process.returncode == code, output
         assert "Traceback" not in output
         assert left(cache) == []
@@ -87,7 +87,7 @@ def test_a_study_that_is_interrupted_and_killed_ends_as_if_run_by_run(
     before = {path: path.stat().st_mtime_ns for path in run_file(configs[0]).parent.glob("*.h5")}
 
     process = start(tmp_path, "--jobs", "2")
-    output, _ = process.communicate(timeout=400)
+    output, _ = process.communicate(timeout=900)
     assert process.returncode == 0, output
     assert "report: results/small/report.html" in output
     assert "http://127.0.0.1:" in output
@@ -99,7 +99,7 @@ def test_a_study_that_is_interrupted_and_killed_ends_as_if_run_by_run(
         )
         require_same(read_run(run_file(config)), read_run(run(alone)))
     again = start(tmp_path)
-    assert "4 of 4 runs are finished already" in again.communicate(timeout=100)[0]
+    assert "4 of 4 runs are finished already" in again.communicate(timeout=900)[0]
 
 
 def require_same(first: RunRecord, second: RunRecord) -> None:
@@ -129,7 +129,7 @@ def test_what_another_experiment_left_is_refused_in_one_sentence_and_kept(tmp_pa
     content = '{"format": "lico-tune-1", "experiment": "other", "identity": "0", "runs": {}}'
     (record / "study.json").write_text(content)
     process = start(tmp_path)
-    output, _ = process.communicate(timeout=100)
+    output, _ = process.communicate(timeout=900)
     assert process.returncode == 1
     assert "left by the experiment 'other', and this is 'small'" in " ".join(output.split())
     assert "Traceback" not in output

@@ -39,7 +39,7 @@ def tune(folder: Path, before: list[str], *more: str) -> subprocess.CompletedPro
     name = write_experiment(folder)
     return subprocess.run(
         [*before, sys.executable, "-m", "lico", "tune", name, *TINY, "--jobs", "2", *more],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=300,
+        cwd=folder, capture_output=True, text=True, check=False, timeout=900,
         env=os.environ | {"XDG_CACHE_HOME": str(folder / "cache")},
     )  # fmt: skip
 

@@ -94,7 +94,7 @@ class Site:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=300,
         )
         if check:
             assert done.returncode == 0, done.stdout + done.stderr
@@ -120,10 +120,10 @@ class Site:
     def queue(self) -> list[str]:
         return self.cluster.command("squeue", "--noheader", "--array").splitlines()
 
-    def wait_for_all(self, timeout: float = 240) -> None:
+    def wait_for_all(self, timeout: float = 900) -> None:
         wait_until(lambda: not self.queue(), timeout, self.logs)
 
-    def wait_for_training(self, config: Config, timeout: float = 90) -> None:
+    def wait_for_training(self, config: Config, timeout: float = 300) -> None:
         """Until the run has its first checkpoint."""
         wait_until(checkpoint_file(config).exists, timeout, self.logs)
 
@@ -150,5 +150,5 @@ def site(cluster: PrivateCluster, tmp_path: Path) -> Iterator[Site]:
     yield Site(tmp_path, cluster, {})
     cluster.command("scancel", f"--user={os.getuid()}")
     wait_until(
-        lambda: not cluster.command("squeue", "--noheader"), 60, lambda: cluster.command("squeue")
+        lambda: not cluster.command("squeue", "--noheader"), 300, lambda: cluster.command("squeue")
     )

@@ -39,7 +39,7 @@ def test_accounting_says_how_a_run_left(accounting: PrivateCluster, tmp_path: Pa
     site.wait_for_all(60)
     job = submission.arrays[0].job
     states = ("sacct", "--noheader", "--format=State", "--allocations", f"--jobs={job}")
-    wait_until(lambda: "CANCELLED" in accounting.command(*states), 30, site.logs)
+    wait_until(lambda: "CANCELLED" in accounting.command(*states), 120, site.logs)
     told = site.lico("status", name).stdout
     assert "1 interrupted" in told
     assert "CANCELLED" in told

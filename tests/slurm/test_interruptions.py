@@ -78,14 +78,15 @@ def test_kill_9_of_the_task(site: Site, expected: np.ndarray) -> None:
 
 
 def test_time_limit(site: Site, expected: np.ndarray) -> None:
-    """The work is held up until Slurm's warning, which wakes it; the rest is done after it."""
-    config, _ = start(site, "cluster.time_min=1", "cluster.signal_before_end_s=30")
+    """The work is held up until Slurm's warning, which wakes it; the rest has all the time."""
+    config, job = start(site, "cluster.time_min=3", "cluster.signal_before_end_s=90")
     task = python_of(site)
     os.kill(task, signal.SIGSTOP)
-    wait_until(lambda: not alive(task), 60, site.logs)
+    wait_until(lambda: "got SIGUSR2 (time limit)" in site.logs(), 300, site.logs)
+    site.cluster.command("scontrol", "update", f"job={job}", "timelimit=60")
+    wait_until(lambda: not alive(task), 300, site.logs)
     assert_went_on(site, config, expected)
-    *earlier, last = [attempt.outcome for attempt in site.attempts(config)]
-    assert (set(earlier), last) == ({"time limit"}, "finished")  # a slow machine needs a third
+    assert [attempt.outcome for attempt in site.attempts(config)] == ["time limit", "finished"]
 
 
 def test_a_lost_node_and_its_orphan(site: Site, expected: np.ndarray) -> None:
@@ -97,9 +98,9 @@ def test_a_lost_node_and_its_orphan(site: Site, expected: np.ndarray) -> None:
     os.kill(orphan, signal.SIGSTOP)
     os.kill(site.cluster.pids()[f"slurmd-{node}"], signal.SIGKILL)
     try:
-        wait_until(lambda: claim.read_text() != before, 120, site.logs)
+        wait_until(lambda: claim.read_text() != before, 300, site.logs)
         os.kill(orphan, signal.SIGCONT)
-        wait_until(lambda: not alive(orphan), 60, site.logs)
+        wait_until(lambda: not alive(orphan), 300, site.logs)
     finally:
         site.cluster.start_node(node)
     assert_went_on(site, config, expected)
@@ -131,7 +132,7 @@ def test_a_signal_before_the_task_can_hear_it(site: Site, expected: np.ndarray) 
     job = site.submit(name).arrays[0].job
     (config,) = site.configs(name)
     step = ("squeue", "--noheader", "--steps", f"--jobs={job}", "--format=%i")
-    wait_until(lambda: f"{job}.0" in site.cluster.command(*step), 60, site.logs)
+    wait_until(lambda: f"{job}.0" in site.cluster.command(*step), 300, site.logs)
     send_usr2(site, job)
     site.wait_for_all()
     np.testing.assert_array_equal(read_run(run_file(config)).evaluation.logits, expected)

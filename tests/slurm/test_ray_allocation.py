@@ -45,7 +45,7 @@ def make_tune(cluster: PrivateCluster, folder: Path, *more: str) -> str:
             *(sys.executable, "-m", "slurm", "tune", name, *TINY, "training.epochs=8"),
             *("--cluster", "test", "--nodes", "2", *more),
         ],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=200,
+        cwd=folder, capture_output=True, text=True, check=False, timeout=600,
         env=os.environ | LOOPBACK_ONLY | cluster.environment | {"PYTHONPATH": str(CHECKOUT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -57,7 +57,7 @@ def configs_in(folder: Path) -> list[Config]:
     return expand("small", load_experiment(str(folder / "small.yaml")), overrides)
 
 
-def wait(what: Callable[[], bool], seconds: float = 200) -> bool:
+def wait(what: Callable[[], bool], seconds: float = 600) -> bool:
     deadline = time.monotonic() + seconds
     while not what() and time.monotonic() < deadline:
         time.sleep(0.3)
