@@ -52,7 +52,7 @@ doctor: setup  ## what this machine has and lacks
 	@$(BIN)/lico doctor
 
 test: setup  ## all tests
-	@$(BIN)/pytest -n $(JOBS) --dist loadscope $(ARGS)
+	@$(BIN)/pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-image: setup  ## build the image and test it (7 GB, some minutes)
 	@LICO_REQUIRE=image $(BIN)/pytest -m image $(ARGS)
