@@ -248,6 +248,16 @@ def test_the_report_counts_every_seed_of_what_was_not_stopped(tmp_path: Path) ->
     assert {"p000", "p002"}.isdisjoint(config.axes["point"] for config in left)
 
 
+def test_what_was_stopped_and_is_finished_by_another_launcher_counts(tmp_path: Path) -> None:
+    given = experiment(search=SEARCH.model_dump(exclude_none=True))
+    runs = configs(tmp_path, given, "training.epochs=1")
+    with open_record("tiny", given, runs) as record:
+        record.note_stopped([runs[0].run_id()])
+    assert runs[0] not in not_stopped(runs)
+    run(runs[0])
+    assert not_stopped(runs) == runs
+
+
 # --- session
 
 

@@ -123,7 +123,7 @@ def not_stopped(configs: list[Config]) -> list[Config]:
     folder = experiment_folder(configs[0].run.results, configs[0].experiment) / "tune"
     try:
         stopped = set(json.loads((folder / STOPPED).read_text()))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         return configs
     points = {
         point_of(config)
