@@ -232,7 +232,7 @@ def pretrain_text(
 @app.command()
 def bench(
     names: Annotated[list[str] | None, typer.Argument(help="which; all by default")] = None,
-    out: Annotated[Path, typer.Option(help="where bench.json goes")] = Path("results/bench"),
+    out: Annotated[Path, typer.Option(help="where figures and charts go")] = Path("results/bench"),
     threads: Annotated[int, typer.Option(min=1, help="CPU threads")] = 2,
     rounds: Annotated[int, typer.Option(min=1, help="measurements of each way")] = 5,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="where")] = "auto",
@@ -241,7 +241,7 @@ def bench(
 ) -> None:
     """Measure what things cost, side by side with what they are compared with."""
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    from lico.benchmarks.command import listing, run_benchmarks  # noqa: PLC0415
+    from lico.bench_command import listing, run_benchmarks  # noqa: PLC0415
     from lico.benchmarks.figure import Setting  # noqa: PLC0415
     from lico.config import Runtime  # noqa: PLC0415
     from lico.training.processes import choose_device  # noqa: PLC0415

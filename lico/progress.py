@@ -1,4 +1,4 @@
-"""Progress bars with the time left: one for a run, one for a study."""
+"""Progress bars with the time left, for a run, a study, benchmarks."""
 
 from types import TracebackType
 from typing import Self
@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.text import Text
 
 
-def _bars(console: Console) -> Progress:
+def _bars(console: Console, *, auto_refresh: bool = True) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -26,6 +26,7 @@ def _bars(console: Console) -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=console,
+        auto_refresh=auto_refresh,
         transient=False,
     )
 
@@ -98,3 +99,46 @@ class StudyProgress(_Shown):
             self.console.print(Text(f"failed: {run_id}: {failure}", style="red"))
         elif not self.console.is_terminal:
             self.console.print(f"{self.ended} of {self.runs}: {run_id}", highlight=False)
+
+
+class BenchProgress(_Shown):
+    """One bar for all benchmarks, and one for the measurements under way in one of them.
+
+    It is drawn between measurements alone: a thread that draws would be measured too.
+    """
+
+    def __init__(self, console: Console, benchmarks: int) -> None:
+        self.visible = console.is_terminal
+        self.live = self.bars = _bars(console, auto_refresh=False)
+        self.total = self.bars.add_task("[bold]benchmarks", total=benchmarks)
+
+    def begin(self, name: str) -> None:
+        """A benchmark begins; until its first measurement it prepares."""
+        self.name = name
+        self.task = self.bars.add_task(f"  {name} prepares", total=None)
+        self._draw()
+
+    def update(self, done: int, whole: int) -> None:
+        """So many are made, of the measurements that are compared with each other."""
+        if done == 1:
+            self._renew(f"  {self.name}", whole)
+        self.bars.update(self.task, completed=done)
+        self._draw()
+        if done == whole:
+            self._renew(f"  {self.name} prepares", None)
+
+    def end(self) -> None:
+        """The benchmark has ended."""
+        self.bars.remove_task(self.task)
+        self.bars.advance(self.total)
+        self._draw()
+
+    def _renew(self, description: str, whole: int | None) -> None:
+        """A bar whose clock starts now."""
+        self.bars.remove_task(self.task)
+        self.task = self.bars.add_task(description, total=whole)
+        self._draw()
+
+    def _draw(self) -> None:
+        if self.visible:
+            self.bars.refresh()

@@ -1,7 +1,7 @@
 """One measured ratio, and how it is kept."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,14 @@ class Setting:
         threads: CPU threads.
         rounds: how often each way is measured.
         full: every case, not the main ones alone.
+        told: after each measurement: how many are made, of how many that belong together.
     """
 
     device: torch.device
     threads: int = 2
     rounds: int = 5
     full: bool = False
+    told: Callable[[int, int], None] = lambda _done, _whole: None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Times side by side, and peak memory in processes of their own."""
 
 import gc
+import itertools
 import multiprocessing
 import time
 from collections.abc import Callable
@@ -20,9 +21,12 @@ def interleaved(ways: dict[str, Way], setting: Setting, warmup: int = 1) -> dict
 
     The speed of a machine drifts; within one round it hardly does.
     """
+    whole = len(ways) * (warmup + setting.rounds)
+    done = itertools.count(1)
     for _ in range(warmup):
         for way in ways.values():
             way()
+            setting.told(next(done), whole)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     collects = gc.isenabled()
     gc.collect()
@@ -31,6 +35,7 @@ def interleaved(ways: dict[str, Way], setting: Setting, warmup: int = 1) -> dict
         for _ in range(setting.rounds):
             for name, way in ways.items():
                 seconds[name].append(_seconds(way, setting.device))
+                setting.told(next(done), whole)
     finally:
         if collects:
             gc.enable()

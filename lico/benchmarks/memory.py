@@ -15,20 +15,25 @@ from lico.training.meters import peak_memory_bytes, reset_peak_memory
 
 CASES = [Case(224, 32, 50), Case(224, 64, 50)]
 MORE_CASES = [Case(224, 128, 50, model="resnet50")]  # where the published way takes 40 GB
-READINGS = ("repro", "converged", "authors")
+WAYS = {
+    f"{reading}{suffix}": [f"reading={reading}", *overrides]
+    for reading in ("repro", "converged", "authors")
+    for suffix, overrides in (("", []), ("-bfloat16", ["text.precision=bfloat16"]))
+}
 STEPS = 2
 ROUNDS = 3  # how a heap fills differs from process to process
 
 
 def benchmark(setting: Setting) -> Iterator[Figure]:
-    """Every reading, each step in a process of its own."""
+    """Every reading and precision of the tower, each step in a process of its own."""
     for case in CASES + (MORE_CASES if setting.full else []):
-        ways = ("baseline", *READINGS, *(["published"] if case in CASES else []))
+        ways = ("baseline", *WAYS, *(["published"] if case in CASES else []))
         peaks: dict[str, list[float]] = {way: [] for way in ways}
-        for _ in range(ROUNDS):
-            for way, found in peaks.items():
-                place = str(setting.device), setting.threads
-                found.append(in_own_process(peak_bytes, case, way, *place))
+        for done in range(ROUNDS * len(ways)):
+            way = ways[done % len(ways)]
+            place = str(setting.device), setting.threads
+            peaks[way].append(in_own_process(peak_bytes, case, way, *place))
+            setting.told(done + 1, ROUNDS * len(ways))
         where = "whole process" if setting.device.type == "cpu" else "memory of the GPU"
         for way in ways[1:]:
             words = f"LICO step, {way}", f"cross-entropy step, {where}"
@@ -45,7 +50,7 @@ def peak_bytes(case: Case, way: str, device_name: str, threads: int) -> float:
     if way == "published":
         method = published_way(case, device)
     else:
-        overrides = ["method=ce"] if way == "baseline" else [f"reading={way}"]
+        overrides = ["method=ce"] if way == "baseline" else WAYS[way]
         method = method_of(case.config(*overrides), case, device)
     step = training_step(method, batch_of(case, device))
     _give_back()

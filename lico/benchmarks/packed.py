@@ -33,7 +33,10 @@ def benchmark(setting: Setting) -> Iterator[Figure]:
         with pictures(COUNT, max_side=side) as made:
             for workers in (1, 0):
                 place = "worker" if workers else "in-run"
-                rates = [_rates(made, workers) for _ in range(setting.rounds)]
+                rates: list[tuple[float, float]] = []
+                while len(rates) < setting.rounds:
+                    rates.append(_rates(made, workers))
+                    setting.told(len(rates), setting.rounds)
                 yield _figure(f"packed/{name}/{place}", rates)
 
 

@@ -1,15 +1,18 @@
 """Figures are kept, shown and merged; ratios are those of the rounds."""
 
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from rich.console import Console
 
-from lico.benchmarks.command import benchmarks, listing, run_benchmarks
+from lico.bench_command import benchmarks, listing, run_benchmarks
 from lico.benchmarks.figure import Figure, Setting, load, save
 from lico.benchmarks.measure import compared, in_own_process, interleaved
+from lico.progress import BenchProgress
 
 CPU = Setting(torch.device("cpu"), threads=1, rounds=3)
 
@@ -75,7 +78,20 @@ def test_a_benchmark_leaves_its_figures_in_the_file(
 ) -> None:
     path = tmp_path / "bench.json"
     monkeypatch.setattr(
-        "lico.benchmarks.command.benchmarks", lambda: {"one": lambda _: iter([figure("one/a")])}
+        "lico.bench_command.benchmarks", lambda: {"one": lambda _: iter([figure("one/a")])}
     )
     run_benchmarks(Console(quiet=True), [], path, CPU)
     assert [each["name"] for each in load(path)] == ["one/a"]
+    assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_progress_counts_what_is_measured_together_and_only_then_draws() -> None:
+    console = Console(force_terminal=True, file=io.StringIO(), width=100)
+    with BenchProgress(console, 2) as progress:
+        progress.begin("step")
+        interleaved(dict.fromkeys("ab", lambda: None), replace(CPU, told=progress.update))
+        progress.end()
+    shown = console.file.getvalue()
+    assert "step prepares" in shown
+    assert all(f"{count}/8" in shown for count in range(1, 9))
+    assert "1/2" in shown

@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,8 +11,10 @@ from rich.console import Console
 from rich.table import Column, Table
 
 import lico.benchmarks
-from lico.benchmarks.figure import Figure, Setting, save
+from lico.benchmarks.chart import draw
+from lico.benchmarks.figure import Figure, Setting, load, save
 from lico.names import suggestion
+from lico.progress import BenchProgress
 from lico.training.heap import keep_freed_memory
 
 Benchmark = Callable[[Setting], Iterator[Figure]]
@@ -49,16 +52,25 @@ def run_benchmarks(console: Console, names: list[str], path: Path, setting: Sett
     if setting.device.type == "cpu":
         keep_freed_memory()  # as a run does
     console.print(f"{setting.threads} thread(s), {setting.rounds} rounds on {setting.device}")
-    for name in names or known:
-        table = Table(Column("figure", overflow="fold"), "ratio", "lowest to highest", "over")
-        for figure in known[name](setting):
-            save([figure], path, setting)
-            low, high = figure.spread
-            table.add_row(
-                figure.name, f"{figure.ratio:.3f}", f"{low:.2f} to {high:.2f}", figure.against
-            )
-        console.print(table)
-    console.print(f"figures: {path}")
+    with BenchProgress(console, len(names or known)) as progress:
+        setting = replace(setting, told=progress.update)
+        for name in names or known:
+            progress.begin(name)
+            console.print(_measured(known[name], path, setting))
+            progress.end()
+    charts = [draw(name, load(path), path.parent) for name in names or known]
+    console.print(f"figures: {path}; as bars: {', '.join(str(each) for each in charts if each)}")
+
+
+def _measured(benchmark: Benchmark, path: Path, setting: Setting) -> Table:
+    table = Table(Column("figure", overflow="fold"), "ratio", "lowest to highest", "over")
+    for figure in benchmark(setting):
+        save([figure], path, setting)
+        low, high = figure.spread
+        table.add_row(
+            figure.name, f"{figure.ratio:.3f}", f"{low:.2f} to {high:.2f}", figure.against
+        )
+    return table
 
 
 def listing() -> Table:
