@@ -58,8 +58,9 @@ def run_benchmarks(console: Console, names: list[str], path: Path, setting: Sett
             progress.begin(name)
             console.print(_measured(known[name], path, setting))
             progress.end()
-    charts = [draw(name, load(path), path.parent) for name in names or known]
-    console.print(f"figures: {path}; as bars: {', '.join(str(each) for each in charts if each)}")
+            if chart := draw(name, load(path), path.parent):
+                console.print(f"as bars: {chart}")
+    console.print(f"figures: {path}")
 
 
 def _measured(benchmark: Benchmark, path: Path, setting: Setting) -> Table:

@@ -29,8 +29,7 @@ def check(console: Console, profile: Profile, configs: Sequence[Config], study: 
     """
     check_needs(list(configs))
     visible = [study]
-    if any(config.data.name != "scenes" for config in configs):
-        visible.append(Path(configs[0].data.root))
+    visible += sorted({Path(c.data.root) for c in configs if c.data.name != "scenes"})
     if any(c.method.name == "lico" and c.text.pretrained != "embedded" for c in configs):
         visible.append(Path(task_environment(profile)["HF_HOME"]))
     for remark in check_container(profile.container, visible=visible):

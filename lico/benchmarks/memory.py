@@ -21,7 +21,7 @@ WAYS = {
     for suffix, overrides in (("", []), ("-bfloat16", ["text.precision=bfloat16"]))
 }
 STEPS = 2
-ROUNDS = 3  # how a heap fills differs from process to process
+MOST_ROUNDS = 3  # each takes minutes
 
 
 def benchmark(setting: Setting) -> Iterator[Figure]:
@@ -29,11 +29,12 @@ def benchmark(setting: Setting) -> Iterator[Figure]:
     for case in CASES + (MORE_CASES if setting.full else []):
         ways = ("baseline", *WAYS, *(["published"] if case in CASES else []))
         peaks: dict[str, list[float]] = {way: [] for way in ways}
-        for done in range(ROUNDS * len(ways)):
+        whole = min(setting.rounds, MOST_ROUNDS) * len(ways)
+        for done in range(whole):
             way = ways[done % len(ways)]
             place = str(setting.device), setting.threads
             peaks[way].append(in_own_process(peak_bytes, case, way, *place))
-            setting.told(done + 1, ROUNDS * len(ways))
+            setting.told(done + 1, whole)
         where = "whole process" if setting.device.type == "cpu" else "memory of the GPU"
         for way in ways[1:]:
             words = f"LICO step, {way}", f"cross-entropy step, {where}"

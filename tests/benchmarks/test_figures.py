@@ -92,6 +92,7 @@ def test_progress_counts_what_is_measured_together_and_only_then_draws() -> None
         interleaved(dict.fromkeys("ab", lambda: None), replace(CPU, told=progress.update))
         progress.end()
     shown = console.file.getvalue()
+    assert not progress.bars.live.auto_refresh
     assert "step prepares" in shown
     assert all(f"{count}/8" in shown for count in range(1, 9))
     assert "1/2" in shown

@@ -36,7 +36,7 @@ def test_accounting_says_how_a_run_left(accounting: PrivateCluster, tmp_path: Pa
     (config,) = site.configs(name)
     site.wait_for_training(config)
     accounting.command("scancel", *submission.jobs)
-    site.wait_for_all(60)
+    site.wait_for_all()
     job = submission.arrays[0].job
     states = ("sacct", "--noheader", "--format=State", "--allocations", f"--jobs={job}")
     wait_until(lambda: "CANCELLED" in accounting.command(*states), 120, site.logs)
@@ -67,7 +67,7 @@ def test_a_study_larger_than_an_array_is_split(
         run_file(config).parent.mkdir(parents=True, exist_ok=True)
         run_file(config).touch()
     small_arrays.command("scontrol", "update", "partition=gpu", "state=up")
-    site.wait_for_all(60)
+    site.wait_for_all()
     named = {c.run_id() for c in site.configs(name) if f"do of {c.run_id()}\n" in site.logs()}
     assert len(named) == 10
 
