@@ -241,6 +241,7 @@ def bench(
 ) -> None:
     """Measure what things cost, side by side with what they are compared with."""
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler says when it starts
     from lico.bench_command import listing, run_benchmarks  # noqa: PLC0415
     from lico.benchmarks.figure import Setting  # noqa: PLC0415
     from lico.config import Runtime  # noqa: PLC0415
