@@ -32,6 +32,7 @@ LONGEST_BLOCK = 32  # steps between two looks at the convergence
 # Entries of K below e^LOWEST are zero: whatever the drift, they are below 1e-80 of any sum. Kept as
 # they are they would turn into denormal numbers, which processors treat ten times slower.
 LOWEST_EXPONENT = -400.0
+ADJOINT_ENTRIES = 2**18  # of K, 2 MB, in samples whose adjoint is made at a time
 
 
 class Iteration(Protocol):
@@ -72,6 +73,16 @@ class Block:
     kernel: Tensor
     a: Tensor
     b: Tensor
+
+    def of(self, samples: slice) -> "Block":
+        """Those of some samples."""
+        return Block(
+            self.f[samples],
+            self.g[samples],
+            self.kernel[samples],
+            self.a[:, samples],
+            self.b[:, samples],
+        )
 
 
 @dataclass(frozen=True)
@@ -118,23 +129,30 @@ class Iterates:
         """The gradient to the cost, given that to the plan, through every step that was made.
 
         Of each step N + M numbers a sample are kept, of each block N·M, instead of several times
-        N·M of each step. The adjoint of -C/ε collects in `grad`, those of f_k and g_k pass from
-        step to step.
+        N·M of each step. Some samples at a time, whose kernels stay in the processor's cache.
         """
-        _, m, n = self.first.shape
+        batch, m, n = self.first.shape
         grad = grad_plan * self.plan()
+        samples = max(1, ADJOINT_ENTRIES // (m * n))
+        for start in range(0, batch, samples):
+            self._pass_back(grad, slice(start, start + samples))
+        return grad.div_(-self.epsilon)
+
+    def _pass_back(self, grads: Float[Tensor, "batch m n"], samples: slice) -> None:
+        """From the adjoint of log P to that of -C/ε, in place; those of f_k and g_k pass on."""
+        grad, first = grads[samples], self.first[samples]
+        _, m, n = first.shape
         grad_f: Tensor | None = grad.sum(1, keepdim=True)
         grad_g = grad.sum(2)[:, None]
         for block in reversed(self.blocks):
-            grad_g, added = _block_adjoint(block, grad_f, grad_g)
+            grad_g, added = _block_adjoint(block.of(samples), grad_f, grad_g)
             grad += added
             grad_f = None  # f passes on to g alone, but for the last
-        softmax = _exp(self.first.clone()).mul_(m).mul_(grad_g.mT)
+        softmax = _exp(first.clone()).mul_(m).mul_(grad_g.mT)
         change = softmax.sum(1, keepdim=True)
         grad_f = -change if grad_f is None else grad_f - change
         grad -= softmax
-        grad -= _exp(self.first - self.first_g).mul_(n).mul_(grad_f)
-        return grad / -self.epsilon
+        grad -= _exp(first - self.first_g[samples]).mul_(n).mul_(grad_f)
 
 
 @torch.no_grad()

@@ -108,6 +108,20 @@ def test_large_costs_stay_exact(factor: float) -> None:
     assert bool(sinkhorn(cost, epsilon, 20, 0.0).adjoint(cost).isfinite().all())
 
 
+@pytest.mark.parametrize("steps", [1, 70])
+def test_the_adjoint_is_the_same_with_few_samples_at_a_time(
+    steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven samples of 5 x 30, one, two or five at a time."""
+    random = torch.Generator().manual_seed(0)
+    cost, weights = torch.rand(2, 7, 5, 30, generator=random, dtype=torch.float64)
+    iterates = sinkhorn(cost, 1e-2, steps, 0.0)
+    whole = iterates.adjoint(weights)
+    for entries in (1, 2 * 150, 5 * 150):
+        monkeypatch.setattr("lico.losses.sinkhorn.ADJOINT_ENTRIES", entries)
+        torch.testing.assert_close(iterates.adjoint(weights), whole, rtol=1e-12, atol=1e-14)
+
+
 def test_published_setting_has_not_converged_and_says_so() -> None:
     random = torch.Generator().manual_seed(0)
     maps = torch.randn(2, 512, 49, generator=random).relu()
