@@ -1,6 +1,8 @@
 """Manifold matching: pairs of images should be as far apart as the prompts of their classes."""
 
 import math
+from collections.abc import Iterator
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int64
@@ -9,6 +11,8 @@ from torch import Tensor
 from lico.losses.checks import require_finite, require_rows
 from lico.losses.unit_rows import unit_rows
 
+CACHED_ENTRIES = 2**18  # of differences that are worked on at a time
+ENTRIES_ON_GPU = 2**24
 MAX_LOG_SCALE = math.log(100)
 INITIAL_LOG_SCALE = math.log(1 / 0.07)
 
@@ -61,33 +65,75 @@ def manifold_matching(
         "manifold_matching", image_features=image_features, class_features=class_features
     )
     with torch.autocast(image_features.device.type, enabled=False):
-        images = unit_rows(image_features)
         text = unit_rows(class_features)
         text_distances = difference_distances(text)[labels][:, labels]
-        log_image = torch.log_softmax(-product_distances(images) * scale, dim=1)
+        log_image = torch.log_softmax(-product_distances(image_features) * scale, dim=1)
         log_text = torch.log_softmax(-text_distances * scale, dim=1)
         return (log_text.exp() * (log_text - log_image)).sum(1).mean()
 
 
 def product_distances(rows: Float[Tensor, "rows width"]) -> Float[Tensor, "rows rows"]:
-    """Euclidean distances by a matrix product; the diagonal is exactly zero.
+    """Euclidean distances of rows brought to length 1, by one matrix product.
 
-    The absolute error of a squared distance is some units of the rows' squared norm times the
-    floating-point epsilon, which suits rows that are well apart, such as images.
+    No normalised copy of the rows is made. The diagonal is exactly zero. The absolute error of a
+    squared distance is some units of the floating-point epsilon, which suits rows that are well
+    apart, such as images.
     """
-    products = rows @ rows.T
-    squares = products.diagonal()
-    squared = (squares[:, None] + squares[None, :] - 2 * products).clamp_min(0)
+    products = cast("Tensor", _Products.apply(rows))
+    norms = products.diagonal()
+    dead = norms == 0
+    inverse = norms.masked_fill(dead, 1).rsqrt().masked_fill(dead, 0)
+    cosines = products * inverse[:, None] * inverse
+    squares = cosines.diagonal()  # as the cosines of equal rows are rounded, so that these cancel
     off_diagonal = ~torch.eye(len(rows), dtype=torch.bool, device=rows.device)
-    return _safe_sqrt(squared * off_diagonal)
+    return _safe_sqrt((squares[:, None] + squares - 2 * cosines).clamp_min(0) * off_diagonal)
 
 
-def difference_distances(
-    rows: Float[Tensor, "rows width"], chunk: int = 64
-) -> Float[Tensor, "rows rows"]:
+def difference_distances(rows: Float[Tensor, "rows width"]) -> Float[Tensor, "rows rows"]:
     """Euclidean distances by differences: exact to rounding also for nearly equal rows."""
-    squared = [(part[:, None, :] - rows[None, :, :]).square().sum(-1) for part in rows.split(chunk)]
-    return _safe_sqrt(torch.cat(squared))
+    return cast("Tensor", _DifferenceDistances.apply(rows))
+
+
+class _Products(torch.autograd.Function):
+    """X Xᵀ, in single precision or better; X alone is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        precise = rows.to(torch.promote_types(rows.dtype, torch.float32))
+        return precise @ precise.T
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (rows,) = ctx.saved_tensors
+        return ((grads[0] + grads[0].T) @ rows.to(grads[0].dtype)).to(rows.dtype)
+
+
+class _DifferenceDistances(torch.autograd.Function):
+    """Differences are made some rows at a time, and again on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        squared = [differences.square_().sum(2) for _, differences in _differences(rows)]
+        distances = torch.cat(squared).sqrt_()
+        ctx.save_for_backward(rows, distances)
+        return distances
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        """Σ_j (r_i - r_j)/d_ij of each row, weighted; 0 where the distance has its corner."""
+        rows, distances = ctx.saved_tensors
+        weights = (grads[0] + grads[0].T) / distances.masked_fill(distances == 0, torch.inf)
+        return torch.cat([(weights[some, None] @ each)[:, 0] for some, each in _differences(rows)])
+
+
+def _differences(rows: Tensor) -> Iterator[tuple[slice, Float[Tensor, "some rows width"]]]:
+    """Of some rows from all, as many as fit a processor's cache."""
+    entries = CACHED_ENTRIES if rows.device.type == "cpu" else ENTRIES_ON_GPU
+    size = max(1, entries // max(1, rows.numel()))
+    for start in range(0, len(rows), size):
+        some = slice(start, start + size)
+        yield some, rows[some, None] - rows
 
 
 def _safe_sqrt(squared: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lico.losses.sinkhorn import Iteration
+from lico.losses.sinkhorn import Iteration, some_samples
 
 TOLERANCE = 1e-10  # of what rows lack in all; then one more step, which squares it, is the last
 MOST_STEPS = 100
@@ -73,23 +73,28 @@ def newton(start: Iteration, epsilon: float) -> Solution:
 
     Source: the damped length as in Sun and Tran-Dinh (Math. Program. 178, 2019) for ν = 2.
     """
-    log_plan = start.log_plan().double()
+    plan = start.log_plan().double()
+    for samples in some_samples(plan):
+        plan[samples] = _solved(plan[samples])
+    return Solution(plan, start.iterations, epsilon)
+
+
+def _solved(log_plan: Float[Tensor, "some m n"]) -> Float[Tensor, "some m n"]:
+    """The plan, Newton's steps made; no sample's depends on the others'."""
     look = STEPS_ON_GPU if log_plan.is_cuda else 1
     solved = log_plan.new_zeros(len(log_plan), 1, dtype=torch.bool)
     made = 0
     while True:
         plan, rows, missing = _where(log_plan)
         if made == MOST_STEPS or (made % look == 0 and solved.all()):
-            break
+            return plan.div_(rows.shape[1] * rows[:, :, None])
         step = _solve(plan, missing)
         known = step.isfinite().all(1, keepdim=True)
         step = torch.where(known, step, -(rows.shape[1] * rows).log())
-        move = _best_length(plan, step).masked_fill(solved, 0)  # none depends on its batch
+        move = _best_length(plan, step).masked_fill(solved, 0)
         log_plan = log_plan + move[:, :, None]
         solved |= missing.abs().sum(1, keepdim=True) < TOLERANCE
         made += 1
-    plan = plan / (rows.shape[1] * rows[:, :, None])
-    return Solution(plan, start.iterations, epsilon)
 
 
 def _where(log_plan: Float[Tensor, "batch m n"]) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,13 +6,14 @@ from importlib.util import find_spec
 from typing import Any, Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lico.data_parallel import Parts
 from lico.losses.checks import require_finite
 from lico.losses.newton import newton
-from lico.losses.sinkhorn import Iteration, sinkhorn
+from lico.losses.sinkhorn import Iteration, sinkhorn, some_samples
+from lico.losses.squared_distances import cosines, from_unit_rows
 from lico.losses.unit_rows import unit_rows
 
 
@@ -81,8 +82,8 @@ def optimal_transport(
     require_finite("optimal_transport", feature_maps=feature_maps, tokens=tokens)
     parts = parts or Parts((len(tokens),))
     with torch.autocast(feature_maps.device.type, enabled=False):
-        x, y = unit_rows(feature_maps), unit_rows(tokens)
-        cost = _squared_distances(y, x)
+        rows = unit_rows(tokens)
+        cost = from_unit_rows(rows, feature_maps)
         iteration = _iterate(cost.detach(), epsilon, max_iterations, threshold, parts)
         if solver == "newton":
             iteration = newton(iteration, epsilon)
@@ -93,21 +94,10 @@ def optimal_transport(
             total = (plan * cost).sum((1, 2)).mean()
             return Transport(total, error, iteration.iterations)
         agreement = cost.new_zeros(2)
-        compare = partial(_compare, agreement, x.detach(), y.detach(), parts.share)
+        known = cost.detach(), rows.detach(), feature_maps.detach().any(2)
+        compare = partial(_compare, agreement, *known, parts.share)
         costs: Tensor = _UnrolledCosts.apply(cost, plan, iteration, compare)  # pyright: ignore[reportAssignmentType]
     return Transport(costs.mean(), error, iteration.iterations, agreement)
-
-
-def squared_distances(
-    x: Float[Tensor, "batch n width"], y: Float[Tensor, "batch m width"]
-) -> Float[Tensor, "batch n m"]:
-    """Squared distances between L2-normalised rows; a row of zeros has norm 0, not 1."""
-    return _squared_distances(unit_rows(x), unit_rows(y))
-
-
-def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    norms = x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None, :]
-    return (norms - 2 * (x @ y.mT)).clamp_min(0)
 
 
 def _outer(x: Tensor) -> tuple[int, int]:
@@ -141,30 +131,31 @@ class _UnrolledCosts(torch.autograd.Function):
 
 def _compare(
     agreement: Float[Tensor, "2"],
-    maps: Float[Tensor, "batch n width"],
+    cost: Float[Tensor, "batch m n"],
     tokens: Float[Tensor, "batch m width"],
+    alive: Bool[Tensor, "batch n"],
     share: float,
     unrolled: Float[Tensor, "batch m n"],
     envelope: Float[Tensor, "batch m n"],
 ) -> None:
     """Fill in mean cosine and mean ratio of lengths of two gradients, taken on to the maps.
 
-    Along itself a map has no gradient, since its length is fixed; a dead one has none at all.
+    A gradient G to the cost of a map of length 1 is -2 Σ_m G_m y_m to the map x, less its part
+    along x, since its length is fixed. Products of two such gradients need the tokens' products
+    and the cosines alone; in double precision, because prompts differ by little. A dead map has
+    none.
     """
-    alive = maps.square().sum(2, keepdim=True) > 0
-    tiny = torch.finfo(maps.dtype).tiny
-
-    def to_maps(grad: Tensor) -> tuple[Tensor, Tensor]:
-        """Direction and length; in place, since this is when a step's memory peaks."""
-        pull = (grad.mT @ tokens).mul_(alive)
-        along = (pull * maps).sum(2, keepdim=True)
-        pull = pull.addcmul_(along, maps, value=-1).flatten(1)
-        length = pull.norm(dim=1)
-        return pull.div_(length.clamp_min(tiny)[:, None]), length
-
-    (a, length_a), (b, length_b) = to_maps(unrolled), to_maps(envelope)
-    cosine = torch.bmm(a[:, None], b[:, :, None])
-    ratio = length_a / length_b.clamp_min(tiny)
+    grams: list[Tensor] = []
+    for some in some_samples(cost):
+        y, of_x = tokens[some].double(), cosines(cost[some], tokens[some])
+        grads = torch.stack([unrolled[some], envelope[some]]).double().mul_(alive[some, None])
+        along = (grads * of_x).sum(2)
+        gram = torch.einsum("isn,jsn->sij", along, along).neg_()
+        grams.append(gram.add_(torch.einsum("ismn,jsmn->sij", grads, y @ y.mT @ grads)))
+    gram = torch.cat(grams)
+    tiny = torch.finfo(gram.dtype).tiny
+    a, b = gram.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt().unbind(1)
+    cosine, ratio = gram[:, 0, 1] / (a * b).clamp_min(tiny), a / b.clamp_min(tiny)
     agreement.copy_(share * torch.stack([cosine.mean(), ratio.mean()]))
 
 

@@ -17,9 +17,9 @@ C/ε may be 40,000, and in single precision K would have to be formed every few 
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from jaxtyping import Float
@@ -32,7 +32,7 @@ LONGEST_BLOCK = 32  # steps between two looks at the convergence
 # Entries of K below e^LOWEST are zero: whatever the drift, they are below 1e-80 of any sum. Kept as
 # they are they would turn into denormal numbers, which processors treat ten times slower.
 LOWEST_EXPONENT = -400.0
-ADJOINT_ENTRIES = 2**18  # of K, 2 MB, in samples whose adjoint is made at a time
+CACHED_ENTRIES = 300_000  # of K, 2.4 MB, in samples that are worked on at a time
 
 
 class Iteration(Protocol):
@@ -56,48 +56,49 @@ class Iteration(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """Steps from one kernel K.
 
     Attributes:
         f: [batch, 1, n], what the first potential had changed by before these steps.
         g: [batch, m, 1], and the second.
-        kernel: [batch, m, n], N·K.
         a: [steps, batch, n], factors of the first side after each step.
         b: [steps, batch, m], and of the second.
     """
 
     f: Tensor
     g: Tensor
-    kernel: Tensor
     a: Tensor
     b: Tensor
 
     def of(self, samples: slice) -> "Block":
         """Those of some samples."""
-        return Block(
-            self.f[samples],
-            self.g[samples],
-            self.kernel[samples],
-            self.a[:, samples],
-            self.b[:, samples],
-        )
+        return Block(self.f[samples], self.g[samples], self.a[:, samples], self.b[:, samples])
+
+    def first(self, steps: int) -> "Block":
+        """The first of its steps."""
+        return self._replace(a=self.a[:steps], b=self.b[:steps])
+
+    def after(self) -> tuple[Tensor, Tensor]:
+        """What the potentials have changed by when its steps are made."""
+        return self.f + self.a[-1, :, None].log(), self.g + self.b[-1, :, :, None].log()
 
 
 @dataclass(frozen=True)
 class Iterates:
-    """Everything that Sinkhorn's iteration went through, in double precision.
+    """Everything that Sinkhorn's iteration went through; potentials in double precision.
 
     Attributes:
-        first: [batch, m, n], log P₁ = f_1 + g_1 - C/ε.
+        cost: [batch, m, n], C.
+        first_f: [batch, 1, n], f_1.
         first_g: [batch, m, 1], g_1.
         blocks: the steps after the first.
         made: how many steps in all.
         epsilon: ε.
     """
 
-    first: Tensor
+    cost: Tensor
+    first_f: Tensor
     first_g: Tensor
     blocks: list[Block]
     made: int
@@ -109,50 +110,59 @@ class Iterates:
         return torch.tensor(float(self.made))
 
     def log_plan(self) -> Float[Tensor, "batch m n"]:
-        """f + g - C/ε after the last step."""
-        if not self.blocks:
-            return self.first
-        f, g = _after(self.blocks[-1])
-        return (self.first + f).add_(g)
+        """f + g - C/ε after the last step, in double precision."""
+        return self._after_last(slice(None))
 
     def plan(self) -> Float[Tensor, "batch m n"]:
-        """P = exp(f + g - C/ε) after the last step."""
-        return self._plan
-
-    @cached_property
-    def _plan(self) -> Float[Tensor, "batch m n"]:
-        if not self.blocks:
-            return _exp(self.first.clone())
-        return _kernel(self.first, *_after(self.blocks[-1]))
+        """P = exp(f + g - C/ε) after the last step, in the cost's precision."""
+        plan = torch.empty_like(self.cost)
+        for samples in some_samples(plan):
+            plan[samples] = _exp(self._after_last(samples))
+        return plan
 
     def adjoint(self, grad_plan: Float[Tensor, "batch m n"]) -> Float[Tensor, "batch m n"]:
         """The gradient to the cost, given that to the plan, through every step that was made.
 
-        Of each step N + M numbers a sample are kept, of each block N·M, instead of several times
-        N·M of each step. Some samples at a time, whose kernels stay in the processor's cache.
+        Of each step N + M numbers a sample are kept, instead of several times N·M.
         """
-        batch, m, n = self.first.shape
-        grad = grad_plan * self.plan()
-        samples = max(1, ADJOINT_ENTRIES // (m * n))
-        for start in range(0, batch, samples):
-            self._pass_back(grad, slice(start, start + samples))
-        return grad.div_(-self.epsilon)
+        grads = torch.empty_like(grad_plan)
+        for samples in some_samples(grads):
+            grads[samples] = self._pass_back(grad_plan[samples], samples)
+        return grads
 
-    def _pass_back(self, grads: Float[Tensor, "batch m n"], samples: slice) -> None:
-        """From the adjoint of log P to that of -C/ε, in place; those of f_k and g_k pass on."""
-        grad, first = grads[samples], self.first[samples]
+    def _pass_back(
+        self, grad_plan: Float[Tensor, "some m n"], samples: slice
+    ) -> Float[Tensor, "some m n"]:
+        """From the adjoint of log P to that of -C/ε; those of f_k and g_k pass on."""
+        grad = _exp(self._after_last(samples)).mul_(grad_plan)
+        first = self.after_first(samples)
         _, m, n = first.shape
         grad_f: Tensor | None = grad.sum(1, keepdim=True)
         grad_g = grad.sum(2)[:, None]
         for block in reversed(self.blocks):
-            grad_g, added = _block_adjoint(block.of(samples), grad_f, grad_g)
+            part = block.of(samples)
+            grad_g, added = _block_adjoint(part, _kernel(first, part.f, part.g), grad_f, grad_g)
             grad += added
             grad_f = None  # f passes on to g alone, but for the last
         softmax = _exp(first.clone()).mul_(m).mul_(grad_g.mT)
         change = softmax.sum(1, keepdim=True)
         grad_f = -change if grad_f is None else grad_f - change
         grad -= softmax
-        grad -= _exp(first - self.first_g[samples]).mul_(n).mul_(grad_f)
+        grad -= _exp(first.sub_(self.first_g[samples])).mul_(n).mul_(grad_f)
+        return grad.div_(-self.epsilon)
+
+    def after_first(self, samples: slice) -> Float[Tensor, "some m n"]:
+        """log P₁ = f_1 + g_1 - C/ε of some samples."""
+        exponents = _exponents(self.cost[samples], self.epsilon)
+        return exponents.add_(self.first_f[samples]).add_(self.first_g[samples])
+
+    def _after_last(self, samples: slice) -> Float[Tensor, "some m n"]:
+        """log P."""
+        first = self.after_first(samples)
+        if self.blocks:
+            f, g = self.blocks[-1].of(samples).after()
+            first.add_(f).add_(g)
+        return first
 
 
 @torch.no_grad()
@@ -177,33 +187,41 @@ def sinkhorn(
     """
     batch, m, n = cost.shape
     parts = parts or Parts((batch,))
-    kernel = cost.double() / -epsilon
-    f = -math.log(n) - kernel.logsumexp(1, keepdim=True)
-    g = -math.log(m) - (kernel + f).logsumexp(2, keepdim=True)
-    first = kernel.add_(f).add_(g)
-    done = 1
-    blocks: list[Block] = []
-    (moved,), _ = _over_all(epsilon * f.abs().sum(2).mean().view(1), f.new_zeros(1), parts)
-    if moved < threshold:
-        return Iterates(first, g, blocks, done, epsilon)
-    reached = first.new_zeros(batch, 1, n), first.new_zeros(batch, m, 1)
+    f = cost.new_empty(batch, 1, n, dtype=torch.float64)
+    g = cost.new_empty(batch, m, 1, dtype=torch.float64)
+    for samples in some_samples(cost):
+        exponents = _exponents(cost[samples], epsilon)
+        f[samples] = -math.log(n) - exponents.logsumexp(1, keepdim=True)
+        g[samples] = -math.log(m) - exponents.add_(f[samples]).logsumexp(2, keepdim=True)
+    found = Iterates(cost, f, g, [], 1, epsilon)
+    (first,), _ = _over_all(epsilon * f.abs().sum(2).mean().view(1), f.new_zeros(1), parts)
+    if first < threshold:
+        return found
+    reached = torch.zeros_like(f), torch.zeros_like(g)
     change = math.log(max(m, n))  # the most that the second step can make
-    while done < max_iterations and math.isfinite(change):
+    while found.made < max_iterations and math.isfinite(change):
         steps = int(LARGEST_DRIFT / max(change, LARGEST_DRIFT / LONGEST_BLOCK))
-        block = _steps(first, *reached, max(1, min(steps, max_iterations - done)))
+        block = _steps(found, *reached, max(1, min(steps, max_iterations - found.made)))
         logs = block.a.log()
-        changes = torch.cat([logs[:1], logs.diff(dim=0)]).abs_()
-        means = epsilon * changes.sum(2).mean(1)
-        sums, change = _over_all(means, changes[-1].amax().view(1), parts)
+        last = logs[-1] - logs[-2] if len(logs) > 1 else logs[0]
+        moved = torch.cat([logs[:1].abs().sum(2), logs.diff(dim=0).abs_().sum(2)])
+        sums, change = _over_all(epsilon * moved.mean(1), last.abs().amax().view(1), parts)
         enough = next((i for i, each in enumerate(sums, 1) if each < threshold), None)
-        kept = enough or len(sums)
-        block = replace(block, a=block.a[:kept], b=block.b[:kept])
-        blocks.append(block)
-        done += kept
-        reached = _after(block)
+        block = block.first(enough or len(sums))
+        found = replace(found, blocks=[*found.blocks, block], made=found.made + len(block.a))
+        reached = block.after()
         if enough:
             break
-    return Iterates(first, g, blocks, done, epsilon)
+    return found
+
+
+def some_samples(problems: Float[Tensor, "batch m n"]) -> Iterator[slice]:
+    """A few samples at a time, whose kernels stay in a processor's cache; on a GPU all at once."""
+    batch, m, n = problems.shape
+    pieces = math.ceil(batch * m * n / CACHED_ENTRIES) if problems.device.type == "cpu" else 1
+    size = math.ceil(batch / pieces) if pieces else 1
+    for start in range(0, batch, size):
+        yield slice(start, start + size)
 
 
 def _over_all(means: Tensor, largest: Tensor, parts: Parts) -> tuple[list[float], float]:
@@ -215,26 +233,31 @@ def _over_all(means: Tensor, largest: Tensor, parts: Parts) -> tuple[list[float]
     return sums, max(columns[-1])
 
 
-def _steps(first: Tensor, f: Tensor, g: Tensor, count: int) -> Block:
-    batch, m, n = first.shape
-    kernel = _kernel(first, f, g).mul_(n)
-    a, b = first.new_empty(count, batch, 1, n), first.new_empty(count, batch, 1, m)
-    before = torch.ones_like(b[0])
-    for next_a, next_b in zip(a.unbind(), b.unbind(), strict=True):
-        torch.bmm(before, kernel, out=next_a).reciprocal_()
-        torch.baddbmm(next_b, next_a, kernel.mT, beta=0, alpha=m / n, out=next_b).reciprocal_()
-        before = next_b
-    return Block(f, g, kernel, a.squeeze(2), b.squeeze(2))
+def _steps(found: Iterates, f: Tensor, g: Tensor, count: int) -> Block:
+    """Go on from where the potentials have changed by f and g."""
+    batch, m, n = found.cost.shape
+    block = Block(f, g, f.new_empty(count, batch, n), g.new_empty(count, batch, m))
+    for samples in some_samples(found.cost):
+        part = block.of(samples)
+        kernel = _kernel(found.after_first(samples), part.f, part.g)
+        before = torch.ones_like(part.b[0])[:, None]
+        for next_a, next_b in zip(part.a[:, :, None], part.b[:, :, None], strict=True):
+            torch.bmm(before, kernel, out=next_a).reciprocal_()
+            torch.baddbmm(next_b, next_a, kernel.mT, beta=0, alpha=m / n, out=next_b).reciprocal_()
+            before = next_b
+    return block
 
 
-def _block_adjoint(block: Block, grad_f: Tensor | None, grad_g: Tensor) -> tuple[Tensor, Tensor]:
+def _block_adjoint(
+    block: Block, kernel: Tensor, grad_f: Tensor | None, grad_g: Tensor
+) -> tuple[Tensor, Tensor]:
     """The adjoint of g before the block, and what the block adds to that of -C/ε.
 
     A step's softmax over n is M/N·diag(b)·K·diag(a), K the block's kernel, and over m
     diag(b')·K·diag(a) with b' of the step before. Their products with the adjoints x = -M/N·b·∂g of
     the one and y = a·∂f of the other are vectors; the sum over steps is two matrix products.
     """
-    kernel, a, b = block.kernel, block.a, block.b
+    a, b = block.a, block.b
     _, m, n = kernel.shape
     steps = len(a)
     x, y = b.new_empty(steps, *grad_g.shape), a.new_empty(steps, len(kernel), 1, n)
@@ -255,13 +278,14 @@ def _block_adjoint(block: Block, grad_f: Tensor | None, grad_g: Tensor) -> tuple
     return -torch.bmm(y[0], kernel.mT), added.baddbmm_(*of_f, alpha=-1).mul_(kernel)
 
 
-def _after(block: Block) -> tuple[Tensor, Tensor]:
-    """What the potentials have changed by since the first step."""
-    return block.f + block.a[-1, :, None].log(), block.g + block.b[-1, :, :, None].log()
+def _exponents(cost: Tensor, epsilon: float) -> Tensor:
+    """-C/ε in double precision."""
+    return cost.double() / -epsilon
 
 
 def _kernel(first: Tensor, f: Tensor, g: Tensor) -> Tensor:
-    return _exp((first + f).add_(g))
+    """N·exp(log P₁ + f + g)."""
+    return _exp((first + f).add_(g)).mul_(first.shape[2])
 
 
 def _exp(x: Tensor) -> Tensor:

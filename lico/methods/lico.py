@@ -103,7 +103,9 @@ class LanguageImageConsistency(TrainingMethod):
         maps = maps.flatten(2)
         diagnostics: dict[str, Tensor] = {}
         if self.alpha:
-            images = gather_for_all(maps.mean(2) if self.pooled else maps.flatten(1), parts)
+            # locations in front of channels: no copy where maps lie channels last
+            features = maps.mean(2) if self.pooled else maps.mT.flatten(1)
+            images = gather_for_all(features, parts)
             terms["manifold_matching"] = self.match(images, matched, rows, self.temperature.scale())
             weights["manifold_matching"] = self.alpha
             diagnostics["temperature"] = self.temperature.value.detach().clone()

@@ -37,21 +37,20 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, mask: Tensor, read: Tensor | None) -> Tensor:
-        precise = qkv.to(torch.promote_types(qkv.dtype, torch.float32))
-        q, k, v = _by_head(precise)
-        q = q if read is None else q[:, read]
+        q, k, v = _by_head(qkv, read)
         scale = q.shape[2] ** -0.5
         scores = torch.baddbmm(mask.to(q.dtype).expand(len(q), -1, -1), q, k.mT, alpha=scale)
         weights = scores.softmax(2)
-        ctx.save_for_backward(q, k, v, weights)
-        ctx.scale, ctx.dtype, ctx.read = scale, qkv.dtype, read
+        ctx.save_for_backward(qkv, weights)
+        ctx.scale, ctx.read = scale, read
         out = q.new_empty(q.shape[1], len(q), q.shape[2])
         torch.bmm(weights, v, out=out.transpose(0, 1))
         return out.to(qkv.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        q, k, v, weights = ctx.saved_tensors
+        qkv, weights = ctx.saved_tensors
+        q, k, v = _by_head(qkv, ctx.read)
         grad = grads[0].to(q.dtype).transpose(0, 1)
         of_weights = torch.bmm(grad, v.mT)
         inner = (of_weights * weights).sum(2, keepdim=True)
@@ -64,9 +63,11 @@ class _Attention(torch.autograd.Function):
             of_q[:, ctx.read] = torch.bmm(of_scores, k)
         torch.bmm(of_scores.mT, q, out=of_k)
         torch.bmm(weights.mT, grad, out=of_v)
-        return found.to(ctx.dtype), None, None
+        return found.to(qkv.dtype), None, None
 
 
-def _by_head(qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    query, key, value = (each.transpose(0, 1) for each in qkv.unbind(1))
-    return query, key, value
+def _by_head(qkv: Tensor, read: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries (those that are read), keys and values, in single precision or better."""
+    precise = qkv.to(torch.promote_types(qkv.dtype, torch.float32))
+    query, key, value = (each.transpose(0, 1) for each in precise.unbind(1))
+    return query if read is None else query[:, read], key, value

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from lico.losses.newton import newton
-from lico.losses.optimal_transport import optimal_transport, squared_distances
+from lico.losses.optimal_transport import optimal_transport
 from lico.losses.sinkhorn import sinkhorn
+from lico.losses.squared_distances import squared_distances
 
 
 def cost_of(batch: int, tokens: int, channels: int, width: int = 49, seed: int = 0) -> Tensor:

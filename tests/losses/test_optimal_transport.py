@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lico.losses.optimal_transport import optimal_transport, squared_distances
+from lico.losses.newton import newton
+from lico.losses.optimal_transport import optimal_transport
 from lico.losses.sinkhorn import sinkhorn
+from lico.losses.squared_distances import squared_distances
 from tests.losses import literal
 
 
@@ -109,17 +111,23 @@ def test_large_costs_stay_exact(factor: float) -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 70])
-def test_the_adjoint_is_the_same_with_few_samples_at_a_time(
+def test_plan_and_adjoint_are_the_same_with_few_samples_at_a_time(
     steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Seven samples of 5 x 30, one, two or five at a time."""
+    """Seven samples of 5 x 30, one, two or five at a time; Newton's steps as well."""
     random = torch.Generator().manual_seed(0)
     cost, weights = torch.rand(2, 7, 5, 30, generator=random, dtype=torch.float64)
-    iterates = sinkhorn(cost, 1e-2, steps, 0.0)
-    whole = iterates.adjoint(weights)
+
+    def found() -> list[Tensor]:
+        iterates = sinkhorn(cost, 1e-2, steps, 0.0)
+        solution = newton(iterates, 1e-2)
+        return [each for it in (iterates, solution) for each in (it.plan(), it.adjoint(weights))]
+
+    whole = found()
     for entries in (1, 2 * 150, 5 * 150):
-        monkeypatch.setattr("lico.losses.sinkhorn.ADJOINT_ENTRIES", entries)
-        torch.testing.assert_close(iterates.adjoint(weights), whole, rtol=1e-12, atol=1e-14)
+        monkeypatch.setattr("lico.losses.sinkhorn.CACHED_ENTRIES", entries)
+        for few, all_at_once in zip(found(), whole, strict=True):
+            torch.testing.assert_close(few, all_at_once, rtol=1e-12, atol=1e-14)
 
 
 def test_published_setting_has_not_converged_and_says_so() -> None:

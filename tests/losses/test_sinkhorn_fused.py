@@ -11,8 +11,8 @@ from triton.compiler import ASTSource
 from triton.compiler import compile as compile_kernel
 
 from lico.losses import sinkhorn_fused, sinkhorn_kernels
-from lico.losses.optimal_transport import squared_distances
 from lico.losses.sinkhorn import sinkhorn
+from lico.losses.squared_distances import squared_distances
 
 
 class Case(NamedTuple):
