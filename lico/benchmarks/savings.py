@@ -118,9 +118,11 @@ def _transport(device: torch.device) -> dict[str, Way]:
             lambda: optimal_transport(maps, tokens[rows], epsilon=1e-4, gradient="unrolled").cost
         ),
         "newton": _backward(
-            lambda: optimal_transport(
-                maps, tokens[rows], epsilon=1e-2, max_iterations=20, solver="newton"
-            ).cost
+            lambda: (
+                optimal_transport(
+                    maps, tokens[rows], epsilon=1e-2, max_iterations=20, solver="newton"
+                ).cost
+            )
         ),
         "envelope": _backward(lambda: optimal_transport(maps, tokens[rows], epsilon=1e-2).cost),
     }

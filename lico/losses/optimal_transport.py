@@ -148,10 +148,12 @@ def _compare(
     grams: list[Tensor] = []
     for some in some_samples(cost):
         y, of_x = tokens[some].double(), cosines(cost[some], tokens[some])
-        grads = torch.stack([unrolled[some], envelope[some]]).double().mul_(alive[some, None])
-        along = (grads * of_x).sum(2)
-        gram = torch.einsum("isn,jsn->sij", along, along).neg_()
-        grams.append(gram.add_(torch.einsum("ismn,jsmn->sij", grads, y @ y.mT @ grads)))
+        grads = torch.cat([unrolled[some], envelope[some]], 1).double().mul_(alive[some, None])
+        both = (2, y.shape[1])  # gradients, tokens
+        along = (grads.unflatten(1, both) * of_x[:, None]).sum(2)
+        products = (grads @ grads.mT).unflatten(2, both).unflatten(1, both)
+        whole = torch.einsum("simjk,smk->sij", products, y @ y.mT)
+        grams.append(whole - along @ along.mT)
     gram = torch.cat(grams)
     tiny = torch.finfo(gram.dtype).tiny
     a, b = gram.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt().unbind(1)

@@ -261,15 +261,16 @@ def _block_adjoint(
     _, m, n = kernel.shape
     steps = len(a)
     x, y = b.new_empty(steps, *grad_g.shape), a.new_empty(steps, len(kernel), 1, n)
-    twice_a, twice_b = a.square()[:, :, None], (b.square() * (m / n))[:, :, None]
+    twice_b = (b.square() * (m / n))[:, :, None]
     torch.mul(b[-1, :, None] * (-m / n), grad_g, out=x[-1])
-    rows = (each.unbind() for each in (x, y, twice_a))
+    rows = (each.unbind() for each in (x, y, a[:, :, None]))
     behind = [None, *zip(x.unbind(), twice_b.unbind(), strict=True)][:-1]
-    for row_x, row_y, factor, next_x in reversed(list(zip(*rows, behind, strict=True))):
-        torch.bmm(row_x, kernel, out=row_y).mul_(factor)
+    for row_x, row_y, row_a, next_x in reversed(list(zip(*rows, behind, strict=True))):
+        torch.bmm(row_x, kernel, out=row_y).mul_(row_a)
         if grad_f is not None:
-            row_y.addcmul_(grad_f, a[-1, :, None])
+            row_y.add_(grad_f)
             grad_f = None
+        row_y.mul_(row_a)
         if next_x is not None:
             torch.bmm(row_y, kernel.mT, out=next_x[0]).mul_(next_x[1])
     before = torch.cat([torch.ones_like(b[:1]), b[:-1]])
