@@ -1,7 +1,7 @@
 """What each exact saving is worth: text, manifold matching and transport, step by step."""
 
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -112,19 +112,15 @@ def _matching(device: torch.device) -> dict[str, Way]:
 
 def _transport(device: torch.device) -> dict[str, Way]:
     maps, tokens, rows, _ = _features(device)
+
+    def ours(**settings: Any) -> Way:
+        return _backward(lambda: optimal_transport(maps, tokens[rows], **settings).cost)
+
     return {
         "published": _backward(lambda: published.transport(maps, tokens[rows])),
-        "unrolled": _backward(
-            lambda: optimal_transport(maps, tokens[rows], epsilon=1e-4, gradient="unrolled").cost
-        ),
-        "newton": _backward(
-            lambda: (
-                optimal_transport(
-                    maps, tokens[rows], epsilon=1e-2, max_iterations=20, solver="newton"
-                ).cost
-            )
-        ),
-        "envelope": _backward(lambda: optimal_transport(maps, tokens[rows], epsilon=1e-2).cost),
+        "unrolled": ours(epsilon=1e-4, gradient="unrolled"),
+        "newton": ours(epsilon=1e-2, max_iterations=20, solver="newton"),
+        "envelope": ours(epsilon=1e-2),
     }
 
 
