@@ -113,7 +113,8 @@ def published_way(case: Case, device: torch.device) -> PublishedWay:
 
 
 def training_step(method: TrainingMethod, batch: Batch) -> Callable[[], Tensor]:
-    """One step of SGD, as the training loop makes it."""
+    """One step of SGD, as the training loop makes it; on a GPU in mixed precision."""
+    device = batch.images.device.type
     optimizer = torch.optim.SGD(
         [p for p in method.parameters() if p.requires_grad], lr=1e-4, momentum=0.9
     )
@@ -121,7 +122,8 @@ def training_step(method: TrainingMethod, batch: Batch) -> Callable[[], Tensor]:
 
     def step() -> Tensor:
         nonlocal made
-        result = method(batch, made)
+        with torch.autocast(device, torch.float16, enabled=device == "cuda"):
+            result = method(batch, made)
         result.loss.backward()
         optimizer.step()
         optimizer.zero_grad()
