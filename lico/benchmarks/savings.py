@@ -90,10 +90,10 @@ def _lico(device: torch.device, *overrides: str) -> LanguageImageConsistency:
 
 
 def _features(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Feature maps, tokens of each distinct class, the row of each image, and the scale."""
+    """Feature maps that lie channels last, tokens of each distinct class, rows, and the scale."""
     random = torch.Generator().manual_seed(0)
     classes, rows = batch_of(CASE, device).labels.unique(return_inverse=True)
-    maps = torch.randn(CASE.batch, 512, 49, generator=random).relu().to(device)
+    maps = torch.randn(CASE.batch, 49, 512, generator=random).relu().to(device).mT
     tokens = torch.randn(len(classes), 16, 49, generator=random).to(device)
     return maps.requires_grad_(), tokens.requires_grad_(), rows, torch.tensor(14.3, device=device)
 
@@ -105,7 +105,7 @@ def _matching(device: torch.device) -> dict[str, Way]:
             lambda: published.matching(maps.flatten(1), tokens[rows].flatten(1), scale)
         ),
         "products": _backward(
-            lambda: manifold_matching(maps.flatten(1), tokens.flatten(1), rows, scale)
+            lambda: manifold_matching(maps.mT.flatten(1), tokens.flatten(1), rows, scale)
         ),
     }
 

@@ -13,7 +13,7 @@ from lico.data_parallel import Parts
 from lico.losses.checks import require_finite
 from lico.losses.newton import newton
 from lico.losses.sinkhorn import Iteration, sinkhorn, some_samples
-from lico.losses.squared_distances import cosines, from_unit_rows
+from lico.losses.squared_distances import cosines, squared_distances
 from lico.losses.unit_rows import unit_rows
 
 
@@ -83,7 +83,7 @@ def optimal_transport(
     parts = parts or Parts((len(tokens),))
     with torch.autocast(feature_maps.device.type, enabled=False):
         rows = unit_rows(tokens)
-        cost = from_unit_rows(rows, feature_maps)
+        cost = squared_distances(rows, feature_maps)
         iteration = _iterate(cost.detach(), epsilon, max_iterations, threshold, parts)
         if solver == "newton":
             iteration = newton(iteration, epsilon)

@@ -6,28 +6,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lico.losses.unit_rows import unit_rows
-
 
 def squared_distances(
     x: Float[Tensor, "batch n width"], y: Float[Tensor, "batch m width"]
 ) -> Float[Tensor, "batch n m"]:
-    """‖x_n/‖x_n‖ - y_m/‖y_m‖‖², in single precision or better; a row of zeros has no direction.
+    """‖x_n - y_m/‖y_m‖‖², in the precision of x; a row of zeros has no direction.
 
     Rows of zeros stay zero, at distance 1 from every other row, and get no gradient.
 
     Args:
-        x: the smaller side.
-        y: the larger side; nothing of its size is kept for the way back but itself.
+        x: the smaller side, rows of length 1 or 0 (`lico.losses.unit_rows`).
+        y: the larger side, any rows; of its size nothing but itself is kept for the way back.
     """
-    dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
-    return from_unit_rows(unit_rows(x.to(dtype)), y)
-
-
-def from_unit_rows(
-    x: Float[Tensor, "batch n width"], y: Float[Tensor, "batch m width"]
-) -> Float[Tensor, "batch n m"]:
-    """The same if x has rows of length 1 or 0 already, in the precision of x."""
     return _SquaredDistances.apply(x, y)  # pyright: ignore[reportReturnType]
 
 

@@ -56,7 +56,7 @@ class _Attention(torch.autograd.Function):
         inner = (of_weights * weights).sum(2, keepdim=True)
         of_scores = of_weights.sub_(inner).mul_(weights).mul_(ctx.scale)
         found = k.new_zeros(k.shape[1], 3, len(k), k.shape[2])
-        of_q, of_k, of_v = _by_head(found)
+        of_q, of_k, of_v = _by_head(found)  # views, since it is precise enough
         if ctx.read is None:
             torch.bmm(of_scores, k, out=of_q)
         else:

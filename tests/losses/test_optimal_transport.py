@@ -10,6 +10,7 @@ from lico.losses.newton import newton
 from lico.losses.optimal_transport import optimal_transport
 from lico.losses.sinkhorn import sinkhorn
 from lico.losses.squared_distances import squared_distances
+from lico.losses.unit_rows import unit_rows
 from tests.losses import literal
 
 
@@ -74,16 +75,34 @@ def test_agreement_compares_the_two_gradients(epsilon: float, iterations: int) -
     torch.testing.assert_close(found[0], cosine, rtol=1e-6, atol=1e-9)
 
 
+def test_agreement_of_nearly_equal_prompts_survives_single_precision() -> None:
+    random = torch.Generator().manual_seed(8)
+    maps = torch.randn(4, 64, 49, generator=random, dtype=torch.float64).relu()
+    base = torch.randn(1, 1, 49, generator=random, dtype=torch.float64)
+    words = base + 1e-2 * torch.randn(4, 16, 49, generator=random, dtype=torch.float64)
+    found: list[Tensor] = []
+    for dtype in (torch.float64, torch.float32):
+        leaf = maps.to(dtype).requires_grad_()
+        result = optimal_transport(
+            leaf, words.to(dtype), epsilon=1e-2, max_iterations=10, gradient="unrolled"
+        )
+        result.cost.backward()
+        assert result.agreement is not None
+        found.append(result.agreement.double())
+    torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-4)
+
+
 def test_converged_cost_is_within_a_fifth_of_a_percent_of_the_exact_one() -> None:
     maps, words = features(3, 40, 6, 16)
     result = optimal_transport(maps, words, epsilon=1e-2, max_iterations=100, threshold=0)
-    cost = squared_distances(maps, words).numpy()
+    cost = squared_distances(unit_rows(maps), words).numpy()
     exact = np.mean([ot.emd2(np.full(40, 1 / 40), np.full(6, 1 / 6), each) for each in cost])
     assert float(result.cost) == pytest.approx(exact, rel=2e-3)
 
 
 def test_plan_is_pots_entropic_plan() -> None:
-    cost = squared_distances(*features(1, 12, 4, 6))
+    maps, words = features(1, 12, 4, 6)
+    cost = squared_distances(unit_rows(maps), words)
     plan = sinkhorn(cost.mT.contiguous(), 0.2, 3000, 0.0).plan()[0].T.numpy()
     expected = ot.sinkhorn(
         np.full(12, 1 / 12), np.full(4, 1 / 4), cost[0].numpy(), 0.2,
@@ -96,7 +115,8 @@ def test_plan_is_pots_entropic_plan() -> None:
 @pytest.mark.parametrize("factor", [1e2, 1e4])
 def test_large_costs_stay_exact(factor: float) -> None:
     """Against the iteration in logarithms, as published, of costs that are far above ε."""
-    cost = factor * squared_distances(*features(2, 10, 4, 6))
+    maps, words = features(2, 10, 4, 6)
+    cost = factor * squared_distances(unit_rows(maps), words)
     epsilon, (n, m) = 1e-2, cost.shape[1:]
     u, v = cost.new_zeros(2, n), cost.new_zeros(2, m)
     for _ in range(20):
@@ -142,7 +162,7 @@ def test_published_setting_has_not_converged_and_says_so() -> None:
 
 def test_dead_channel_has_its_true_distance() -> None:
     maps, words = torch.zeros(1, 1, 4), torch.ones(1, 1, 4)
-    assert float(squared_distances(maps, words)) == pytest.approx(1)
+    assert float(squared_distances(unit_rows(maps), words)) == pytest.approx(1)
 
 
 def test_dead_channel_gets_no_gradient() -> None:
@@ -156,7 +176,7 @@ def test_dead_channel_gets_no_gradient() -> None:
 def test_one_map_or_one_token(channels: int, tokens: int) -> None:
     maps, words = features(2, channels, tokens, 6)
     result = optimal_transport(maps, words, epsilon=1e-2, gradient="unrolled")
-    expected = squared_distances(maps, words).mean((1, 2)).mean()
+    expected = squared_distances(unit_rows(maps), words).mean((1, 2)).mean()
     torch.testing.assert_close(result.cost, expected)
 
 

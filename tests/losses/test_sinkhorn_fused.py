@@ -13,6 +13,7 @@ from triton.compiler import compile as compile_kernel
 from lico.losses import sinkhorn_fused, sinkhorn_kernels
 from lico.losses.sinkhorn import sinkhorn
 from lico.losses.squared_distances import squared_distances
+from lico.losses.unit_rows import unit_rows
 
 
 class Case(NamedTuple):
@@ -27,7 +28,8 @@ class Case(NamedTuple):
         random = torch.Generator().manual_seed(0)
         maps = torch.randn(3, self.channels, 7, generator=random).relu()
         maps[0, 0] = 0
-        return squared_distances(torch.randn(3, self.tokens, 7, generator=random), maps)
+        words = torch.randn(3, self.tokens, 7, generator=random)
+        return squared_distances(unit_rows(words), maps)
 
     def weights(self) -> Tensor:
         random = torch.Generator().manual_seed(1)
