@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure as Picture
+from matplotlib.ticker import LogLocator
 
 from lico.atomic import write_atomically
 
@@ -46,6 +47,7 @@ def draw(benchmark: str, figures: Sequence[Mapping[str, Any]], folder: Path) -> 
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
     axes.xaxis.set_minor_formatter("{x:g}")
     axes.tick_params(axis="x", which="both", labelsize=8)
     axes.axvline(1, color="black", linewidth=0.8)

@@ -50,10 +50,16 @@ def tokenize_labels(
         kind: what the texts are, for error messages.
 
     Raises:
-        ValueError: if a name is empty, has a token that the encoder was not trained on, or is
-            too long for the encoder beside SOS, the context and EOT.
+        ValueError: if the context fills the encoder, or a name is empty, has a token that the
+            encoder was not trained on, or is too long beside SOS, the context and EOT.
     """
     room = encoder.context_length - context_length - 2
+    if room < 1:
+        raise ValueError(
+            f"prompt.context_length={context_length} leaves no room for a {kind}: the text encoder "
+            f"has {encoder.context_length} tokens, and SOS, EOT and a word need three; "
+            f"give {encoder.context_length - 3} at most"
+        )
     tokens: list[list[int]] = []
     for name in names:
         ids = encoder.tokenizer.encode(name)

@@ -122,6 +122,16 @@ def test_a_caption_that_is_too_long_is_named() -> None:
         build_method(config, build_classifier(config.model, 3), ["star"] * 3, [long])
 
 
+def test_a_context_that_fills_the_encoder_is_named_with_the_most_that_fits() -> None:
+    """The embedded encoder has 32 tokens."""
+    names = ["star"] * 3
+    fitting = compose_config(["data.image_size=32", "prompt.context_length=29"])
+    build_method(fitting, build_classifier(fitting.model, 3), names)
+    full = compose_config(["data.image_size=32", "prompt.context_length=30"])
+    with pytest.raises(ValueError, match=r"prompt\.context_length=30 .*give 29 at most"):
+        build_method(full, build_classifier(full.model, 3), names)
+
+
 def test_loader_tells_the_indices_and_the_whole_batch() -> None:
     data = TinyData(images=12)
     seen: list[int] = []
