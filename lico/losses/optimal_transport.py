@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from importlib.util import find_spec
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from lico.data_parallel import Parts
 from lico.losses.checks import require_finite
+from lico.losses.fused import runs_kernels
 from lico.losses.newton import newton
 from lico.losses.sinkhorn import Iteration, sinkhorn, some_samples
 from lico.losses.squared_distances import cosines, squared_distances
@@ -165,7 +165,7 @@ def _iterate(
     cost: Tensor, epsilon: float, max_iterations: int, threshold: float, parts: Parts
 ) -> Iteration:
     """On a GPU in one program a sample, if that fits on the chip."""
-    if cost.is_cuda and find_spec("triton"):
+    if runs_kernels(cost):
         from lico.losses.sinkhorn_fused import fits, fused_sinkhorn  # noqa: PLC0415 (needs triton)
 
         if fits(cost):

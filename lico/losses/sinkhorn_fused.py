@@ -94,8 +94,9 @@ def _last_step(
     change: Float[Tensor, " steps"], threshold: float, parts: Parts
 ) -> Int32[Tensor, "1"]:
     """The first step whose change, in the mean over the whole batch, is below the threshold."""
-    weights = change.new_tensor(parts.sizes) / sum(parts.sizes)
-    below = weights @ of_all(change, parts) < threshold
+    whole = sum(parts.sizes)
+    every = zip(parts.sizes, of_all(change, parts), strict=True)
+    below = torch.stack([size / whole * each for size, each in every]).sum(0) < threshold
     below[-1] = True
     return (below.int().argmax() + 1).int().view(1)
 

@@ -1,19 +1,16 @@
 """The kernels for a GPU, by Triton's interpreter, against the iteration in double precision."""
 
-import multiprocessing
 from typing import NamedTuple
 
 import pytest
 import torch
 from torch import Tensor
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from triton.compiler import compile as compile_kernel
 
 from lico.losses import sinkhorn_fused, sinkhorn_kernels
 from lico.losses.sinkhorn import sinkhorn
 from lico.losses.squared_distances import squared_distances
 from lico.losses.unit_rows import unit_rows
+from tests.losses.kernels import CAPABILITIES, compiled, interpreted
 
 
 class Case(NamedTuple):
@@ -45,7 +42,7 @@ PUBLISHED = Case(8, 24, 1e-4, 0, 0, steps=25)
 Result = tuple[float, Tensor, Tensor]
 
 
-def interpreted(cases: list[Case]) -> list[Result]:
+def kernel_results(cases: list[Case]) -> list[Result]:
     """Iterations, plan and gradient of each case, as the kernels give them."""
     results: list[Result] = []
     for case in cases:
@@ -56,12 +53,7 @@ def interpreted(cases: list[Case]) -> list[Result]:
 
 @pytest.fixture(scope="module")
 def results() -> dict[Case, Result]:
-    """Of a process of its own: Triton decides when it is imported whether to interpret."""
-    cases = [*CASES, PUBLISHED]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_INTERPRET", "1")
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            return dict(zip(cases, pool.apply(interpreted, (cases,)), strict=True))
+    return interpreted(kernel_results, [*CASES, PUBLISHED])
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -99,22 +91,12 @@ def test_largest_problem_is_known() -> None:
     assert not sinkhorn_fused.fits(torch.empty(1, 17, 2048))
 
 
-@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("capability", CAPABILITIES)
 @pytest.mark.parametrize(("tokens", "channels"), [(16, 512), (16, 2048)])
 def test_kernels_compile_for_gpus(capability: int, tokens: int, channels: int) -> None:
-    """To machine code, on a machine without a GPU."""
-    options = sinkhorn_fused._options(torch.empty(1, tokens, channels))
     kinds = {"epsilon": "fp32", "log_m": "fp32", "log_n": "fp32", "made": "*i32"}
     kinds |= {"steps": "i32", "m_size": "i32", "n_size": "i32"}
     blocks = {"block_m": tokens, "block_n": channels}
+    options = sinkhorn_fused._options(torch.empty(1, tokens, channels))
     for kernel in (sinkhorn_kernels.iterate, sinkhorn_kernels.replay, sinkhorn_kernels.adjoint):
-        signature = {
-            name: "constexpr" if name in blocks else kinds.get(name, "*fp32")
-            for name in kernel.arg_names
-        }
-        built = compile_kernel(
-            ASTSource(kernel, signature, blocks),
-            target=GPUTarget("cuda", capability, 32),
-            options=options,
-        )
-        assert len(built.asm["cubin"]) > 1000
+        assert len(compiled(kernel, kinds, blocks | options, capability)) > 1000
