@@ -35,7 +35,7 @@ class PublishedWay(TrainingMethod):
         super().__init__()
         self.method = method
         self.encoder = encoder.requires_grad_(requires_grad=True)
-        self.prompts = method.text.get_submodule("prompts")
+        self.prompts = method.get_submodule("text.prompts")
         self.context = self.prompts.get_parameter("context")
         room = encoder.context_length - 1 - self.context.shape[1]
         eot = encoder.tokenizer.eot_token_id
@@ -47,7 +47,7 @@ class PublishedWay(TrainingMethod):
     def forward(self, batch: Batch, step: int) -> StepLoss:
         """The loss of one batch."""
         logits, maps = self.method.classifier(batch.images)
-        tokens = self.method.text.get_submodule("mlp")(self._outputs(batch.labels))
+        tokens = self.method.get_submodule("text.mlp")(self._outputs(batch.labels))
         maps = maps.flatten(2)
         scale = self.method.temperature.scale()
         loss = F.cross_entropy(logits, batch.labels)

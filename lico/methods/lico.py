@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lico.data.loading import Batch
 from lico.data_parallel import Parts, gather, gather_for_all, parts_of
+from lico.distinct import distinct
 from lico.methods.step import StepLoss, TrainingMethod, cross_entropy
 
 
@@ -31,6 +32,17 @@ class Transport(Protocol):
     def __call__(self, feature_maps: Tensor, tokens: Tensor, *, parts: Parts) -> Transported: ...
 
 
+class Texts(Protocol):
+    """A module that gives projected tokens and matched rows of some texts, in one step."""
+
+    @property
+    def texts(self) -> int:
+        """How many texts there are."""
+        ...
+
+    def __call__(self, texts: Tensor, step: int) -> tuple[Tensor, Tensor]: ...
+
+
 Match = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
@@ -43,7 +55,7 @@ class LanguageImageConsistency(TrainingMethod):
     def __init__(
         self,
         classifier: nn.Module,
-        text: nn.Module,
+        text: Texts,
         match: Match,
         transport: Transport,
         temperature: "Temperature",
@@ -95,7 +107,7 @@ class LanguageImageConsistency(TrainingMethod):
         of them alike. The other terms are means over images.
         """
         parts = parts_of(batch.labels, batch.whole)
-        texts, rows = gather(self._texts(batch), parts).unique(return_inverse=True)
+        texts, rows = distinct(gather(self._texts(batch), parts), self.text.texts)
         logits, maps = self.classifier(batch.images)
         terms = {"cross_entropy": parts.share * cross_entropy(logits, batch.labels)}
         weights = {"cross_entropy": 1.0}

@@ -49,6 +49,11 @@ class ProjectedPrompts(nn.Module):
         self.pooled = pooled
         self.shuffle_seed = shuffle_seed
 
+    @property
+    def texts(self) -> int:
+        """How many texts there are."""
+        return len(self.prompts.lengths)
+
     def forward(
         self, classes: Int64[Tensor, " classes"], step: int
     ) -> tuple[Float[Tensor, "classes tokens locations"], Float[Tensor, "classes width"]]:
@@ -74,4 +79,6 @@ class ProjectedPrompts(nn.Module):
         if self.shuffle_seed is None or not self.training:
             return None
         random = torch_generator("shuffle", self.shuffle_seed, step)
-        return torch.randperm(self.prompts.context.shape[1], generator=random).to(device)
+        return torch.randperm(self.prompts.context.shape[1], generator=random).to(
+            device, non_blocking=True
+        )

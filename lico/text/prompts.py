@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from lico.config import Prompt
+from lico.distinct import fixed_shapes
 from lico.text.encoder import TextEncoder
 from lico.text.labels import LabelTokens
 from lico.text.segments import Past, Segment
@@ -131,7 +132,8 @@ class Prompts(nn.Module):
         start = self.vocabulary[:1].expand(copies, 1, -1)
         shared = Segment(torch.cat([start, contexts[:, 0]], 1), read=0 if eot_only else size)
         segments = [] if specific else [shared]
-        groups = self._groups(texts) if eot_only else [Group(texts, slice(None), self.longest)]
+        alike = not eot_only or fixed_shapes(texts.device)
+        groups = [Group(texts, slice(None), self.longest)] if alike else self._groups(texts)
         for group in groups:
             tokens = self.endings[group.texts, : group.length + 1]
             embeddings = self.vocabulary[tokens].expand(copies, -1, -1, -1)
@@ -142,11 +144,15 @@ class Prompts(nn.Module):
                     embeddings.flatten(0, 1),
                     start=1 if specific else 1 + size,
                     after=Past(self.past_keys, self.past_values) if specific else 0,
-                    read=1 if eot_only else None,
+                    read=None if alike else 1,
                 )
             )
         outputs = tower(segments)
         endings = _in_order(outputs if specific else outputs[1:], groups, copies)
+        if eot_only and alike:
+            before = endings.shape[2] - 1 - self.longest
+            place = torch.arange(len(texts), device=texts.device)
+            endings = endings[:, place, before + self.lengths[texts], None]
         return [endings] if specific or eot_only else [outputs[0][:, None], endings]
 
     def _label_first(
@@ -160,7 +166,9 @@ class Prompts(nn.Module):
             count, before = len(group.texts), 1 + group.length
             own = contexts[:, group.texts] if self.settings.class_specific else contexts
             pads = 0 if eot_only else self.longest - group.length
-            behind = self.vocabulary[[EOT, *[PAD] * pads]].expand(copies, count, -1, -1)
+            padding = self.vocabulary[PAD].expand(pads, -1)
+            behind = torch.cat([self.vocabulary[EOT : EOT + 1], padding])
+            behind = behind.expand(copies, count, -1, -1)
             embeddings = torch.cat([own.expand(-1, count, -1, -1), behind], 2).flatten(0, 1)
             past, label = self._beginnings(tower, group)
             segments.append(

@@ -1,5 +1,6 @@
 """Token sequences that go on from a common beginning, and who sees whom in them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -49,6 +50,38 @@ class Segment(NamedTuple):
         """How many tokens of each sequence are read."""
         return self.embeddings.shape[1] if self.read is None else self.read
 
+    @property
+    def layout(self) -> "Layout":
+        """What is the same for all segments of this form."""
+        rows, length, _ = self.embeddings.shape
+        if isinstance(self.after, Past):
+            _, past_rows, past_length = self.after.keys.shape[:3]
+            return Layout(rows, length, self.reads, None, (past_rows, past_length))
+        return Layout(rows, length, self.reads, self.after, None)
+
+
+class Layout(NamedTuple):
+    """A segment without its numbers.
+
+    Attributes:
+        rows: sequences.
+        length: tokens of each.
+        reads: how many of these are read.
+        after: number of the segment that comes before; None: no segment.
+        past: rows and length of beginnings that never change; None: there are none.
+    """
+
+    rows: int
+    length: int
+    reads: int
+    after: int | None
+    past: tuple[int, int] | None
+
+    @property
+    def tokens(self) -> int:
+        """Of all sequences."""
+        return self.rows * self.length
+
 
 class Tiling(NamedTuple):
     """How the rows of a segment lie in tiles.
@@ -94,8 +127,8 @@ class Tiling(NamedTuple):
 
     def mask(self, read: int, like: Tensor) -> Float[Tensor, "queries keys"] | None:
         """0 for what the last `read` tokens of each row see, -inf for the rest; None: all."""
-        row = torch.arange(self.in_tile, device=like.device).repeat_interleave(self.own)
-        place = torch.arange(self.own, device=like.device).repeat(self.in_tile)
+        row = torch.arange(self.in_tile).repeat_interleave(self.own)
+        place = torch.arange(self.own).repeat(self.in_tile)
         sees = (row[:, None] == row) & (place[:, None] >= place)
         sees = torch.cat([sees.new_ones(len(sees), self.past), sees], dim=1)
         sees = sees[place >= self.own - read]
@@ -104,55 +137,49 @@ class Tiling(NamedTuple):
         return _additive(sees, like)
 
 
-def tilings(segments: list[Segment]) -> list[Tiling]:
+def tilings(layouts: Sequence[Layout]) -> list[Tiling]:
     """Tiles of about TILE tokens for every segment.
 
     Raises:
         ValueError: if the rows of a segment cannot be shared out among those before it.
     """
     result: list[Tiling] = []
-    for segment in segments:
-        rows, own, _ = segment.embeddings.shape
-        families, past = rows, 0
-        if isinstance(segment.after, Past):
-            families, past = segment.after.keys.shape[1:3]
-        elif segment.after is not None:
-            families, past = segments[segment.after].embeddings.shape[:2]
+    for rows, own, _, after, past in layouts:
+        families, before = past or (rows, 0)
+        if after is not None:
+            families, before = layouts[after].rows, layouts[after].length
         if rows % families:
             raise ValueError(f"{rows} sequences cannot go on from {families} beginnings")
         members = rows // families
-        result.append(Tiling(families, members, max(1, min(members, TILE // own)), past, own))
+        result.append(Tiling(families, members, max(1, min(members, TILE // own)), before, own))
     return result
 
 
-def packed_mask(segments: list[Segment], like: Tensor) -> Float[Tensor, "tokens tokens"]:
+def packed_mask(layouts: Sequence[Layout], like: Tensor) -> Float[Tensor, "tokens tokens"]:
     """Who sees whom if all segments lie behind one another in one sequence.
 
     Args:
-        segments: each after another one, or after nothing.
+        layouts: each after another one, or after nothing.
         like: has the device and the type.
     """
-    sees = torch.zeros(0, 0, dtype=torch.bool)
-    starts: list[int] = []
-    for segment in segments:
-        rows, length, _ = segment.embeddings.shape
-        old, new = len(sees), len(sees) + rows * length
-        starts.append(old)
-        larger = torch.zeros(new, new, dtype=torch.bool)
-        larger[:old, :old] = sees
-        own = torch.ones(length, length, dtype=torch.bool).tril()
-        larger[old:, old:] = torch.block_diag(*[own] * rows)
-        if isinstance(segment.after, int):
-            before = segments[segment.after].embeddings
-            begin, size = starts[segment.after], before.shape[0] * before.shape[1]
-            families = torch.ones(rows * length // before.shape[0], before.shape[1])
-            seen = torch.block_diag(*[families.bool()] * before.shape[0])
-            larger[old:, begin : begin + size] = seen
-        sees = larger
-    return _additive(sees.to(like.device), like)
+    total = sum(each.tokens for each in layouts)
+    sees = torch.zeros(total, total, dtype=torch.bool)
+    start, starts = 0, list[int]()
+    for rows, length, _, after, _ in layouts:
+        starts.append(start)
+        own = slice(start, start + rows * length)
+        sees[own, own] = torch.block_diag(*[torch.ones(length, length).tril()] * rows).bool()
+        if after is not None:
+            before = layouts[after]
+            family = torch.ones(rows * length // before.rows, before.length)
+            begin = starts[after]
+            seen = torch.block_diag(*[family] * before.rows).bool()
+            sees[own, begin : begin + before.tokens] = seen
+        start = own.stop
+    return _additive(sees, like)
 
 
 def _additive(sees: Bool[Tensor, "queries keys"], like: Tensor) -> Tensor:
     """0 where a token sees another, -inf elsewhere."""
-    mask = torch.zeros(sees.shape, dtype=like.dtype, device=like.device)
-    return mask.masked_fill_(~sees, float("-inf"))
+    mask = torch.zeros(sees.shape, dtype=like.dtype)
+    return mask.masked_fill_(~sees, float("-inf")).to(like.device)

@@ -6,6 +6,7 @@ not read is not made in the last layer.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple, cast
 
 import torch
@@ -16,7 +17,7 @@ from torch.nn import functional as F  # noqa: N812 (the field's name)
 
 from lico.text.attention import attention
 from lico.text.frozen_matrix import frozen_matrix
-from lico.text.segments import Past, Segment, Tiling, packed_mask, tilings
+from lico.text.segments import Layout, Past, Segment, Tiling, packed_mask, tilings
 
 QUICK_GELU = 1.702  # x·σ(1.702x) = SiLU(1.702x) / 1.702: the factors go into the matrices
 PACKED = 256  # so many tokens attend to all of them at once: fewer calls outweigh what is masked
@@ -104,7 +105,8 @@ class CausalTower(nn.Module):
         if torch.is_autocast_enabled(device) and self.projection.dtype == self.positions.dtype:
             self.use(torch.get_autocast_dtype(device))
         with torch.autocast(device, enabled=False):
-            plan = _plan(segments, self.projection)
+            layouts = tuple(each.layout for each in segments)
+            plan = _plan(layouts, self.projection.device, self.projection.dtype)
             x = torch.cat([self._placed(each) for each in segments])
             kept: list[KeysValues] = []
             for layer in range(self.layers):
@@ -204,26 +206,25 @@ def is_plain(block: nn.Module) -> bool:
     )
 
 
-def _plan(segments: list[Segment], like: Tensor) -> Plan:
-    sizes = [len(each.embeddings) * each.embeddings.shape[1] for each in segments]
-    offsets = [sum(sizes[:index]) for index in range(len(sizes))]
-    read = [
-        offset + torch.arange(size).view(len(each.embeddings), -1)[:, -each.reads :].flatten()
-        for offset, size, each in zip(offsets, sizes, segments, strict=True)
-        if each.reads
-    ]
-    where = torch.cat(read).to(like.device, non_blocking=True)
-    if sum(sizes) <= PACKED and not any(isinstance(each.after, Past) for each in segments):
-        return Plan(sizes, [], [], [], where, packed_mask(segments, like))
-    tiles = tilings(segments)
-    return Plan(
-        sizes,
-        tiles,
-        [each.mask(each.own, like) for each in tiles],
-        [each.mask(segment.reads, like) for each, segment in zip(tiles, segments, strict=True)],
-        where,
-        None,
-    )
+@lru_cache(maxsize=32)
+def _plan(layouts: tuple[Layout, ...], device: torch.device, dtype: torch.dtype) -> Plan:
+    """Made once for all steps whose texts have these lengths: a GPU would wait for its masks."""
+    with torch.inference_mode(mode=False):
+        like = torch.empty(0, dtype=dtype, device=device)
+        sizes = [each.tokens for each in layouts]
+        offsets = [sum(sizes[:index]) for index in range(len(sizes))]
+        read = [
+            offset + torch.arange(each.tokens).view(each.rows, -1)[:, -each.reads :].flatten()
+            for offset, each in zip(offsets, layouts, strict=True)
+            if each.reads
+        ]
+        where = torch.cat(read).to(device)
+        if sum(sizes) <= PACKED and all(each.past is None for each in layouts):
+            return Plan(sizes, [], [], [], where, packed_mask(layouts, like))
+        tiles = tilings(layouts)
+        masks = [each.mask(each.own, like) for each in tiles]
+        last = [each.mask(layout.reads, like) for each, layout in zip(tiles, layouts, strict=True)]
+        return Plan(sizes, tiles, masks, last, where, None)
 
 
 def _before(
