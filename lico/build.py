@@ -87,6 +87,7 @@ def _lico(
         pooled=reading.matching.features == "pooled",
         autocast=reading.autocast,
         text_of_image=text_of_image,
+        cuda_graphs=config.run.cuda_graphs,
     )
 
 

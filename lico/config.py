@@ -255,6 +255,11 @@ class Runtime(Section):
     threads: PositiveInt = Field(default=1, description="CPU threads of one run")
     devices: PositiveInt = Field(default=1, description="processes a node, each with a GPU if any")
     nodes: PositiveInt = Field(default=1, description="machines that share the run")
+    cuda_graphs: bool = Field(
+        default=False,
+        description="replay all of LICO but the classifier as CUDA graphs, where one process has "
+        "a CUDA device; the same numbers with fewer launches",
+    )
     checkpoint_minutes: PositiveFloat = Field(
         default=5.0, description="longest training that an interruption without notice can cost"
     )

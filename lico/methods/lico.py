@@ -1,15 +1,16 @@
 """Language-image consistency: cross-entropy, manifold matching and optimal transport."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
+from lico.cuda_graphs import Replayed
 from lico.data.loading import Batch
 from lico.data_parallel import Parts, gather, gather_for_all, parts_of
-from lico.distinct import distinct
+from lico.distinct import distinct, fixed_shapes
 from lico.methods.step import StepLoss, TrainingMethod, cross_entropy
 
 
@@ -33,14 +34,20 @@ class Transport(Protocol):
 
 
 class Texts(Protocol):
-    """A module that gives projected tokens and matched rows of some texts, in one step."""
+    """Trainable texts (`lico.text.projection.ProjectedPrompts`)."""
 
     @property
     def texts(self) -> int:
-        """How many texts there are."""
+        """How many there are."""
         ...
 
-    def __call__(self, texts: Tensor, step: int) -> tuple[Tensor, Tensor]: ...
+    def order(self, step: int, device: torch.device) -> Tensor | None:
+        """Of the context vectors in a step; None: as they are."""
+        ...
+
+    def __call__(self, texts: Tensor, order: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Projected tokens of some texts and their rows for manifold matching."""
+        ...
 
 
 Match = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -65,13 +72,15 @@ class LanguageImageConsistency(TrainingMethod):
         pooled: bool,
         autocast: bool = True,
         text_of_image: Int64[Tensor, " images"] | None = None,
+        cuda_graphs: bool = False,
     ) -> None:
         """Take the parts.
 
         Args:
             classifier: gives logits and feature maps.
-            text: (distinct texts, step) → projected tokens [texts, tokens, locations] and one
-                row a text for manifold matching; holds context, projection and encoder.
+            text: (distinct texts, order of the context) → projected tokens [texts, tokens,
+                locations] and one row a text for manifold matching; a module that holds context,
+                projection and encoder.
             match: (image rows, text rows, row of each image, scale) → loss.
             transport: (feature maps, tokens) → loss, marginal error, iterations.
             temperature: of manifold matching; trained.
@@ -81,6 +90,8 @@ class LanguageImageConsistency(TrainingMethod):
             autocast: follow the precision of training; otherwise all is in single precision.
             text_of_image: which text belongs to each image of the data set; None: that of its
                 class.
+            cuda_graphs: on a CUDA device replay all that is not the classifier as CUDA graphs,
+                captured in the first step; not in several processes.
         """
         super().__init__()
         self.classifier = classifier
@@ -94,6 +105,8 @@ class LanguageImageConsistency(TrainingMethod):
         self.autocast = autocast
         self.text_of_image: Tensor | None
         self.register_buffer("text_of_image", text_of_image, persistent=False)
+        trained = [cast("nn.Module", text), temperature]
+        self.replayed = Replayed(self._consistency, trained) if cuda_graphs else None
 
     def forward(self, batch: Batch, step: int) -> StepLoss:
         """The loss of one batch; each distinct text of it is encoded once."""
@@ -107,32 +120,55 @@ class LanguageImageConsistency(TrainingMethod):
         of them alike. The other terms are means over images.
         """
         parts = parts_of(batch.labels, batch.whole)
-        texts, rows = distinct(gather(self._texts(batch), parts), self.text.texts)
         logits, maps = self.classifier(batch.images)
-        terms = {"cross_entropy": parts.share * cross_entropy(logits, batch.labels)}
-        weights = {"cross_entropy": 1.0}
-        tokens, matched = self.text(texts, step)
+        scalars = {"cross_entropy": parts.share * cross_entropy(logits, batch.labels)}
+        order = self.text.order(step, maps.device)
+        tensors = maps, self._texts(batch), *([] if order is None else [order])
+        if self.replayed and parts.alone and fixed_shapes(maps.device):
+            scalars |= self.replayed(*tensors)
+        else:
+            scalars |= self._consistency(*tensors, parts=parts)
+        weights = {
+            "cross_entropy": 1.0,
+            "manifold_matching": self.alpha,
+            "optimal_transport": self.beta,
+        }
+        terms = [weight * scalars[name] for name, weight in weights.items() if name in scalars]
+        known = {name: each.detach() for name, each in scalars.items()}
+        return StepLoss(torch.stack(terms).sum(), logits.detach(), known, parts.share)
+
+    def _consistency(
+        self, maps: Tensor, texts: Tensor, order: Tensor | None = None, parts: Parts | None = None
+    ) -> dict[str, Tensor]:
+        """The terms between images and texts, and diagnostics: a function of tensors alone.
+
+        Args:
+            maps: feature maps [part, channels, height, width].
+            texts: of each image of the part.
+            order: of the context vectors.
+            parts: how the batch is shared out; None: it is not.
+        """
+        parts = parts or Parts((len(texts),))
+        chosen, rows = distinct(gather(texts, parts), self.text.texts)
+        tokens, matched = self.text(chosen, order)
         maps = maps.flatten(2)
-        diagnostics: dict[str, Tensor] = {}
+        found: dict[str, Tensor] = {}
         if self.alpha:
             # locations in front of channels: no copy where maps lie channels last
             features = maps.mean(2) if self.pooled else maps.mT.flatten(1)
             images = gather_for_all(features, parts)
-            terms["manifold_matching"] = self.match(images, matched, rows, self.temperature.scale())
-            weights["manifold_matching"] = self.alpha
-            diagnostics["temperature"] = self.temperature.value.detach().clone()
+            scale = self.temperature.scale()
+            found["manifold_matching"] = self.match(images, matched, rows, scale)
+            found["temperature"] = self.temperature.value.detach().clone()
         if self.beta:
             transport = self.transport(maps, tokens[rows[parts.own]], parts=parts)
-            terms["optimal_transport"] = parts.share * transport.cost
-            weights["optimal_transport"] = self.beta
-            diagnostics["marginal_error"] = parts.share * transport.marginal_error
-            diagnostics["sinkhorn_iterations"] = transport.iterations
+            found["optimal_transport"] = parts.share * transport.cost
+            found["marginal_error"] = parts.share * transport.marginal_error
+            found["sinkhorn_iterations"] = transport.iterations
             if transport.agreement is not None:  # filled in by the backward pass
                 names = ("unrolled_cosine", "unrolled_length_ratio")
-                diagnostics |= dict(zip(names, transport.agreement, strict=True))
-        loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
-        scalars = {name: term.detach() for name, term in terms.items()} | diagnostics
-        return StepLoss(loss, logits.detach(), scalars, parts.share)
+                found |= dict(zip(names, transport.agreement, strict=True))
+        return found
 
     def _texts(self, batch: Batch) -> Int64[Tensor, " batch"]:
         """Which text belongs to each image."""

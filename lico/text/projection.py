@@ -55,26 +55,26 @@ class ProjectedPrompts(nn.Module):
         return len(self.prompts.lengths)
 
     def forward(
-        self, classes: Int64[Tensor, " classes"], step: int
+        self, classes: Int64[Tensor, " classes"], order: Int64[Tensor, " context"] | None = None
     ) -> tuple[Float[Tensor, "classes tokens locations"], Float[Tensor, "classes width"]]:
-        """Projected tokens of some classes, and one row a class for manifold matching."""
+        """Projected tokens of some classes, and one row a class for manifold matching.
+
+        Args:
+            classes: indices, each once.
+            order: a permutation of the context vectors, for one prompt's tokens.
+        """
         if self.tokens == "rolled":
             outputs = self.prompts.rolled(classes, self.roll)
             distinct = outputs[:, :1] if self.roll == "alike" else outputs
             projected = self._projected(distinct).expand(-1, outputs.shape[1], -1)
             eot = outputs[:, 0] if self.pooled else None
         else:
-            pieces = self.prompts.pieces(classes, self._order(step, classes.device))
+            pieces = self.prompts.pieces(classes, order)
             projected = joined([self._projected(each) for each in pieces], len(classes))
             eot = self.prompts.eot(joined(pieces, len(classes)), classes) if self.pooled else None
         return projected, projected.flatten(1) if eot is None else eot
 
-    def _projected(
-        self, outputs: Float[Tensor, "rows tokens width"]
-    ) -> Float[Tensor, "rows tokens locations"]:
-        return self.mlp(outputs.to(self.prompts.context.dtype))
-
-    def _order(self, step: int, device: torch.device) -> Tensor | None:
+    def order(self, step: int, device: torch.device) -> Tensor | None:
         """One permutation of the context vectors for the whole step; never in evaluation."""
         if self.shuffle_seed is None or not self.training:
             return None
@@ -82,3 +82,8 @@ class ProjectedPrompts(nn.Module):
         return torch.randperm(self.prompts.context.shape[1], generator=random).to(
             device, non_blocking=True
         )
+
+    def _projected(
+        self, outputs: Float[Tensor, "rows tokens width"]
+    ) -> Float[Tensor, "rows tokens locations"]:
+        return self.mlp(outputs.to(self.prompts.context.dtype))

@@ -118,9 +118,10 @@ class Prompts(nn.Module):
         *,
         eot_only: bool,
     ) -> list[Float[Tensor, "copies rows tokens output"]]:
-        if self.tower is None:
+        in_front = self.settings.label_position == "front"
+        if self.tower is None or (in_front and fixed_shapes(texts.device)):
             return [self._whole(contexts, texts, eot_only=eot_only)]
-        layout = self._label_first if self.settings.label_position == "front" else self._label_last
+        layout = self._label_first if in_front else self._label_last
         return layout(self.tower, contexts, texts, eot_only=eot_only)
 
     def _label_last(
@@ -181,8 +182,7 @@ class Prompts(nn.Module):
         return [_in_order(outputs, groups, copies)]
 
     def _whole(self, contexts: Tensor, texts: Tensor, *, eot_only: bool) -> Tensor:
-        """Each prompt in full, by the tower's own modules."""
-        encoder = cast("TextEncoder", self.encoder)
+        """Each prompt in full; without the fast tower by the encoder's own modules."""
         copies, count = len(contexts), len(texts)
         own = contexts[:, texts] if self.settings.class_specific else contexts
         own = own.expand(-1, count, -1, -1).flatten(0, 1)
@@ -193,14 +193,22 @@ class Prompts(nn.Module):
         if self.settings.label_position == "front":
             order = _label_in_front(lengths, own.shape[1], sequence.shape[1])
             sequence = sequence.gather(1, order[:, :, None].expand_as(sequence))
+        if self.tower is not None:
+            (outputs,) = self.tower([Segment(sequence, read=self.tokens)])
+        else:
+            outputs = self._by_own_modules(sequence, 2 + own.shape[1] + lengths)
+        if eot_only:
+            outputs = self.eot(outputs, texts.repeat(copies))[:, None]
+        return outputs.unflatten(0, (copies, count))
+
+    def _by_own_modules(self, sequence: Tensor, lengths: Tensor) -> Tensor:
+        """Outputs of tokens 1 … M; a tower that isn't causal needs the whole context."""
+        encoder = cast("TextEncoder", self.encoder)
         if not encoder.cuttable:
             missing = encoder.context_length - sequence.shape[1]
             pads = self.vocabulary[PAD].expand(len(sequence), missing, -1)
             sequence = torch.cat([sequence, pads], dim=1)
-        outputs = encoder(sequence, 2 + own.shape[1] + lengths)[:, 1 : 1 + self.tokens]
-        if eot_only:
-            outputs = self.eot(outputs, texts.repeat(copies))[:, None]
-        return outputs.unflatten(0, (copies, count))
+        return encoder(sequence, lengths)[:, 1 : 1 + self.tokens]
 
     def _groups(self, texts: Int64[Tensor, " texts"]) -> list["Group"]:
         """Texts of one length together; ragged sequences would need padding that nobody reads."""

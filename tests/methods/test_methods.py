@@ -1,7 +1,10 @@
 """Each method's loss is the sum that its equation says."""
 
+from typing import cast
+
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from lico.build import build_method
@@ -10,6 +13,7 @@ from lico.data.loading import Batch, BatchLoader
 from lico.losses.manifold_matching import manifold_matching
 from lico.losses.optimal_transport import optimal_transport
 from lico.models.classifier import build_classifier
+from lico.text.projection import ProjectedPrompts
 from tests.data.synthetic import TinyData
 
 NAMES = ["star", "ring", "cross"]
@@ -75,7 +79,7 @@ def test_lico_terms_are_the_losses_of_whole_batches_of_prompts() -> None:
     method, data = method_for("reading.shuffle_context=false"), batch()
     result = method(data, 0)
     _, maps = method.classifier(data.images)  # type: ignore[operator]
-    tokens, flat = method.text(torch.arange(3), 0)  # type: ignore[operator]
+    tokens, flat = method.text(torch.arange(3))  # type: ignore[operator]
     maps = maps.flatten(2)
     rows = torch.arange(len(data.labels))
     matching = manifold_matching(
@@ -90,12 +94,15 @@ def test_lico_terms_are_the_losses_of_whole_batches_of_prompts() -> None:
 
 
 def test_context_is_shuffled_by_step_in_training_alone() -> None:
-    text = method_for().text
-    classes = torch.arange(3)
-    assert not torch.equal(text(classes, 0)[0], text(classes, 1)[0])  # type: ignore[operator]
-    assert torch.equal(text(classes, 4)[0], text(classes, 4)[0])  # type: ignore[operator]
-    text.eval()  # type: ignore[operator]
-    assert torch.equal(text(classes, 0)[0], text(classes, 1)[0])  # type: ignore[operator]
+    text = cast("ProjectedPrompts", method_for().text)
+
+    def tokens(step: int) -> Tensor:
+        return text(torch.arange(3), text.order(step, torch.device("cpu")))[0]
+
+    assert not torch.equal(tokens(0), tokens(1))
+    assert torch.equal(tokens(4), tokens(4))
+    text.eval()
+    assert torch.equal(tokens(0), tokens(1))
 
 
 def test_temperature_is_clamped_after_a_step() -> None:

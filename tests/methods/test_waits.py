@@ -19,10 +19,8 @@ from lico.data.loading import Batch
 from lico.losses import newton_fused, sinkhorn_fused
 from lico.methods.step import TrainingMethod
 from lico.models.classifier import build_classifier
-from tests.methods.test_readings_and_prompts import BATCH, CAPTIONS, READINGS, config_of
+from tests.methods.test_readings_and_prompts import BATCH, CAPTIONS, PROMPTS, READINGS, config_of
 from tests.text.towers import NAMES, encoder, tower
-
-PROMPTS = ["shared", "class_specific", "captions"]
 
 
 class Kernel:
@@ -98,11 +96,12 @@ def test_a_step_asks_the_device_for_nothing(reading: str, prompt: str) -> None:
     assert step(*on_device(reading, prompt)) == []
 
 
-def test_a_wait_would_be_seen() -> None:
-    """The label in front groups prompts by their lengths, which the host must know."""
-    method, batch = on_device("repro", "label_front")
-    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
-        step(method, batch)
+def test_a_wait_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    method, batch = on_device("repro", "shared")
+    with monkeypatch.context() as patch:
+        patch.setattr("lico.distinct.AT_HAND", frozenset({"meta"}))
+        with pytest.raises((RuntimeError, NotImplementedError), match="[Mm]eta"):
+            step(method, batch)
     with Copies() as copies:
         batch.labels + torch.arange(4).to("meta")
     assert len(copies.waiting) == 1
