@@ -6,7 +6,7 @@ import pytest
 
 
 def require(name: str, missing: str | None) -> None:
-    """Stop the test if something is missing.
+    """Stop the test, or the tests of a module, if something is missing.
 
     Args:
         name: of the requirement; LICO_REQUIRE lists those whose absence is a failure, for example
@@ -17,4 +17,4 @@ def require(name: str, missing: str | None) -> None:
         return
     if name in os.environ.get("LICO_REQUIRE", "").split():
         pytest.fail(f"LICO_REQUIRE demands {name}: {missing}")
-    pytest.skip(missing)
+    pytest.skip(missing, allow_module_level=True)

@@ -32,7 +32,7 @@ class Run(NamedTuple):
     parameters: dict[str, Tensor]
 
 
-def run(method: TrainingMethod) -> Run:
+def run(method: TrainingMethod, device: str = "cpu") -> Run:
     """Some steps of SGD, each with another batch."""
     random = torch.Generator().manual_seed(1)
     trained = {name: p for name, p in method.named_parameters() if p.requires_grad}
@@ -40,7 +40,11 @@ def run(method: TrainingMethod) -> Run:
     scalars: list[dict[str, float]] = []
     for step, labels in enumerate(LABELS):
         images = torch.randn(len(labels), 3, 32, 32, generator=random)
-        batch = Batch(images, torch.tensor(labels), indices=torch.arange(len(labels)) + step % 2)
+        indices = torch.arange(len(labels)) + step % 2
+        batch = Batch(
+            *(each.to(device) for each in (images, torch.tensor(labels))),
+            indices=indices.to(device),
+        )
         result = method(batch, step)
         result.loss.backward()
         optimizer.step()
@@ -72,13 +76,13 @@ def both(cases: list[Case]) -> list[tuple[Run, Run, int]]:
         ]:
             patch.setattr(module, name, RecordedKernel(getattr(module, name)))
         for case in cases:
-            plain, replayed = (_method(case, graphs) for graphs in (False, True))
+            plain, replayed = (method_of(case, graphs) for graphs in (False, True))
             captured.clear()
             results.append((run(plain), run(replayed), len(captured)))
     return results
 
 
-def _method(case: Case, graphs: bool) -> TrainingMethod:
+def method_of(case: Case, graphs: bool) -> TrainingMethod:
     config = config_of(*case)
     config = config.model_copy(
         update={"run": config.run.model_copy(update={"cuda_graphs": graphs})}

@@ -100,7 +100,7 @@ def test_a_wait_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     method, batch = on_device("repro", "shared")
     with monkeypatch.context() as patch:
         patch.setattr("lico.distinct.AT_HAND", frozenset({"meta"}))
-        with pytest.raises((RuntimeError, NotImplementedError), match="[Mm]eta"):
+        with pytest.raises((RuntimeError, NotImplementedError), match=r"[Mm]eta"):
             step(method, batch)
     with Copies() as copies:
         batch.labels + torch.arange(4).to("meta")
