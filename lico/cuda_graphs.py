@@ -57,17 +57,26 @@ def _form(tensor: Tensor) -> tuple[object, ...]:
 def _capture(
     function: Callable[..., Outputs], trained: list[nn.Module], tensors: tuple[Tensor, ...]
 ) -> Callable[..., Outputs]:
-    """Other threads, such as those that read data, may use the device meanwhile."""
+    """Other threads, such as those that read data, may use the device meanwhile.
+
+    Raises:
+        RuntimeError: if the device could not capture it.
+    """
     device = tensors[0].device.type
     module = _Function(function, trained)
     inputs = tuple(each.detach().clone().requires_grad_(each.requires_grad) for each in tensors)
-    with torch.autocast(
-        device,
-        torch.get_autocast_dtype(device),
-        enabled=torch.is_autocast_enabled(device),
-        cache_enabled=False,  # weights that are cast once would be those of the capture
-    ):
-        replay = torch.cuda.make_graphed_callables(
-            module, inputs, allow_unused_input=True, capture_error_mode="thread_local"
-        )
+    try:
+        with torch.autocast(
+            device,
+            torch.get_autocast_dtype(device),
+            enabled=torch.is_autocast_enabled(device),
+            cache_enabled=False,  # weights that are cast once would be those of the capture
+        ):
+            replay = torch.cuda.make_graphed_callables(
+                module, inputs, allow_unused_input=True, capture_error_mode="thread_local"
+            )
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"a step could not be captured as a CUDA graph ({error}); set run.cuda_graphs=false"
+        ) from error
     return cast("Callable[..., Outputs]", replay)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lico.build import build_method
+from lico.cuda_graphs import Replayed
 from lico.data.loading import Batch
 from lico.losses import newton_fused, sinkhorn_fused
 from lico.methods.step import TrainingMethod
@@ -116,3 +117,13 @@ def test_replayed_steps_are_the_steps(runs: dict[Case, tuple[Run, Run, int]], ca
         torch.testing.assert_close(
             replayed.parameters[name], theirs, rtol=1e-4, atol=1e-7, msg=message
         )
+
+
+def test_what_cannot_be_captured_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", refuse)
+    replayed = Replayed(lambda x: {"twice": 2 * x}, [])
+    with pytest.raises(RuntimeError, match=r"not permitted .*; set run.cuda_graphs=false"):
+        replayed(torch.ones(2, requires_grad=True))

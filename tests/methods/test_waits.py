@@ -20,7 +20,7 @@ from lico.losses import newton_fused, sinkhorn_fused
 from lico.methods.step import TrainingMethod
 from lico.models.classifier import build_classifier
 from tests.methods.test_readings_and_prompts import BATCH, CAPTIONS, PROMPTS, READINGS, config_of
-from tests.text.towers import NAMES, encoder, tower
+from tests.text.towers import NAMES, OTHER_TOWERS, encoder, tower
 
 
 class Kernel:
@@ -65,11 +65,11 @@ def device_without_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(module, name, Kernel())
 
 
-def on_device(reading: str, prompt: str) -> tuple[TrainingMethod, Batch]:
+def on_device(reading: str, prompt: str, **options: Any) -> tuple[TrainingMethod, Batch]:
     config = config_of(reading, prompt)
     captions = CAPTIONS if config.prompt.text == "caption" else None
     classifier = build_classifier(config.model, len(NAMES))
-    method = build_method(config, classifier, NAMES, captions, encoder(tower()))
+    method = build_method(config, classifier, NAMES, captions, encoder(tower(**options)))
     assert BATCH.indices is not None
     images, labels, indices = (
         each.to("meta") for each in (BATCH.images.float(), BATCH.labels, BATCH.indices)
@@ -94,6 +94,12 @@ def step(method: TrainingMethod, batch: Batch) -> list[str]:
 @pytest.mark.parametrize("reading", READINGS)
 def test_a_step_asks_the_device_for_nothing(reading: str, prompt: str) -> None:
     assert step(*on_device(reading, prompt)) == []
+
+
+@pytest.mark.parametrize("kind", OTHER_TOWERS)
+@pytest.mark.parametrize("prompt", ["shared", "label_front"])
+def test_other_towers_ask_for_nothing(prompt: str, kind: str) -> None:
+    assert step(*on_device("repro", prompt, **OTHER_TOWERS[kind])) == []
 
 
 def test_a_wait_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
