@@ -102,9 +102,11 @@ def _prompt(
     return projected, projected.flatten()
 
 
-@pytest.mark.parametrize("shapes", ["as_needed", "fixed"])
 @pytest.mark.parametrize("prompt", PROMPTS)
-@pytest.mark.parametrize("reading", READINGS)
+@pytest.mark.parametrize(
+    ("reading", "shapes"),
+    [*((each, "as_needed") for each in READINGS), ("repro", "fixed"), ("authors-apart", "fixed")],
+)
 def test_a_step_is_what_its_equations_say(
     reading: str, prompt: str, shapes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,7 +89,7 @@ def test_a_run_that_always_fails_is_given_up_and_the_others_go_on(site: Site) ->
 
 
 def test_cancelled_is_cancelled_until_it_is_submitted_again(site: Site) -> None:
-    name = site.experiment("cancelled", more=LONG)
+    name = site.experiment("cancelled", more="training.epochs=400")  # two commands come before
     site.submit(name)
     (config,) = site.configs(name)
     site.wait_for_training(config)
