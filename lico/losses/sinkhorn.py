@@ -202,10 +202,9 @@ def sinkhorn(
     while found.made < max_iterations and math.isfinite(change):
         steps = int(LARGEST_DRIFT / max(change, LARGEST_DRIFT / LONGEST_BLOCK))
         block = _steps(found, *reached, max(1, min(steps, max_iterations - found.made)))
-        logs = block.a.log()
-        last = logs[-1] - logs[-2] if len(logs) > 1 else logs[0]
-        moved = torch.cat([logs[:1].abs().sum(2), logs.diff(dim=0).abs_().sum(2)])
-        sums, change = _over_all(epsilon * moved.mean(1), last.abs().amax().view(1), parts)
+        moved = _changes(block.a)
+        means, largest = epsilon * moved.sum(2).mean(1), moved[-1].amax().view(1)
+        sums, change = _over_all(means, largest, parts)
         enough = next((i for i, each in enumerate(sums, 1) if each < threshold), None)
         block = block.first(enough or len(sums))
         found = replace(found, blocks=[*found.blocks, block], made=found.made + len(block.a))
@@ -246,6 +245,13 @@ def _steps(found: Iterates, f: Tensor, g: Tensor, count: int) -> Block:
             torch.baddbmm(next_b, next_a, kernel.mT, beta=0, alpha=m / n, out=next_b).reciprocal_()
             before = next_b
     return block
+
+
+def _changes(a: Float[Tensor, "steps batch n"]) -> Float[Tensor, "steps batch n"]:
+    """What f changed by in each step, |Δ log a| ≤ log max(N, M), in single precision."""
+    ratios = a.clone()
+    ratios[1:].div_(a[:-1])
+    return ratios.sub_(1).float().log1p_().abs_()
 
 
 def _block_adjoint(

@@ -43,31 +43,28 @@ class _Attention(torch.autograd.Function):
         weights = scores.softmax(2)
         ctx.save_for_backward(qkv, weights)
         ctx.scale, ctx.read = scale, read
-        out = q.new_empty(q.shape[1], len(q), q.shape[2])
-        torch.bmm(weights, v, out=out.transpose(0, 1))
-        return out.to(qkv.dtype)
+        return torch.bmm(weights, v).transpose(0, 1).to(qkv.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         qkv, weights = ctx.saved_tensors
         q, k, v = _by_head(qkv, ctx.read)
-        grad = grads[0].to(q.dtype).transpose(0, 1)
-        of_weights = torch.bmm(grad, v.mT)
-        inner = (of_weights * weights).sum(2, keepdim=True)
-        of_scores = of_weights.sub_(inner).mul_(weights).mul_(ctx.scale)
-        found = k.new_zeros(k.shape[1], 3, len(k), k.shape[2])
-        of_q, of_k, of_v = _by_head(found)  # views, since it is precise enough
-        if ctx.read is None:
-            torch.bmm(of_scores, k, out=of_q)
-        else:
-            of_q[:, ctx.read] = torch.bmm(of_scores, k)
-        torch.bmm(of_scores.mT, q, out=of_k)
-        torch.bmm(weights.mT, grad, out=of_v)
-        return found.to(qkv.dtype), None, None
+        grad = grads[0].transpose(0, 1).to(q.dtype)
+        of_scores = torch.bmm(grad, v.mT)
+        of_scores = torch.ops.aten._softmax_backward_data(of_scores, weights, 2, q.dtype)  # noqa: SLF001
+        of_scores.mul_(ctx.scale)
+        found = torch.empty_like(qkv) if ctx.read is None else torch.zeros_like(qkv)
+        of_q, of_k, of_v = (each.transpose(0, 1) for each in found.unbind(1))
+        read = slice(None) if ctx.read is None else ctx.read
+        of_q[:, read] = torch.bmm(of_scores, k).to(qkv.dtype)
+        of_k.copy_(torch.bmm(of_scores.mT, q))
+        of_v.copy_(torch.bmm(weights.mT, grad))
+        return found, None, None
 
 
-def _by_head(qkv: Tensor, read: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+def _by_head(qkv: Tensor, read: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Queries (those that are read), keys and values, in single precision or better."""
-    precise = qkv.to(torch.promote_types(qkv.dtype, torch.float32))
-    query, key, value = (each.transpose(0, 1) for each in precise.unbind(1))
+    precise = torch.promote_types(qkv.dtype, torch.float32)
+    by_head = torch.empty(*qkv.shape[1:3], len(qkv), qkv.shape[3], dtype=precise)
+    query, key, value = by_head.copy_(qkv.permute(1, 2, 0, 3))
     return query if read is None else query[:, read], key, value
