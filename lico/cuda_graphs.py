@@ -28,14 +28,14 @@ class Replayed:
         self._captured: tuple[list[Any], Callable[..., Outputs]] | None = None
 
     def __call__(self, *tensors: Tensor) -> Outputs:
-        """What the function gives; with tensors of other forms the function itself is called."""
+        """What the function gives; without gradients and for other forms it is called itself."""
+        if not torch.is_grad_enabled():
+            return self._function(*tensors)
         forms = [_form(each) for each in tensors]
         if self._captured is None:
             self._captured = forms, _capture(self._function, self._trained, tensors)
         known, replay = self._captured
-        if forms == known and torch.is_grad_enabled():
-            return replay(*tensors)
-        return self._function(*tensors)
+        return replay(*tensors) if forms == known else self._function(*tensors)
 
 
 class _Function(nn.Module):

@@ -21,7 +21,6 @@ from lico.losses.fused import runs_kernels
 from lico.losses.sinkhorn import Iteration, some_samples
 
 STEPS_ON_GPU = 6  # between two looks whether it suffices, which make the host wait
-HALVINGS = 3  # of a step's length that are tried, besides the damped one
 
 
 class Limits(NamedTuple):
@@ -32,12 +31,14 @@ class Limits(NamedTuple):
         tolerance: of what rows lack in all; then one more step, which squares it, is the last.
         near: range of a step that is small enough to be made whole.
         farthest: that a potential moves in one step: e to its power is a number.
+        halvings: of a step's length that are tried, besides the damped one.
     """
 
     steps: int = 100
     tolerance: float = 1e-10
     near: float = 1.0
     farthest: float = 300.0
+    halvings: int = 3
 
 
 LIMITS = Limits()
@@ -95,28 +96,28 @@ def newton(start: Iteration, epsilon: float) -> Solution:
         from lico.losses.newton_fused import fits, fused_newton  # noqa: PLC0415 (needs triton)
 
         if fits(log_plan):
-            return Solution(fused_newton(log_plan, LIMITS), start.iterations, epsilon)
+            return Solution(fused_newton(log_plan), start.iterations, epsilon)
     plan = log_plan.double()
     for samples in some_samples(plan):
-        plan[samples] = _solved(plan[samples], LIMITS)
+        plan[samples] = _solved(plan[samples])
     return Solution(plan, start.iterations, epsilon)
 
 
-def _solved(log_plan: Float[Tensor, "some m n"], limits: Limits) -> Float[Tensor, "some m n"]:
+def _solved(log_plan: Float[Tensor, "some m n"]) -> Float[Tensor, "some m n"]:
     """The plan, Newton's steps made; no sample's depends on the others'."""
     look = 1 if log_plan.device.type == "cpu" else STEPS_ON_GPU
     solved = log_plan.new_zeros(len(log_plan), 1, dtype=torch.bool)
     made = 0
     while True:
         plan, rows, missing = _where(log_plan)
-        if made == limits.steps or (made and made % look == 0 and solved.all()):
+        if made == LIMITS.steps or (made and made % look == 0 and solved.all()):
             return plan.div_(rows.shape[1] * rows[:, :, None])
         step = _solve(plan, missing)
         known = step.isfinite().all(1, keepdim=True)
         step = torch.where(known, step, -(rows.shape[1] * rows).log())
-        move = _best_length(plan, step, limits).masked_fill(solved, 0)
+        move = _best_length(plan, step).masked_fill(solved, 0)
         log_plan = log_plan + move[:, :, None]
-        solved |= missing.abs().sum(1, keepdim=True) < limits.tolerance
+        solved |= missing.abs().sum(1, keepdim=True) < LIMITS.tolerance
         made += 1
 
 
@@ -129,19 +130,19 @@ def _where(log_plan: Float[Tensor, "batch m n"]) -> tuple[Tensor, Tensor, Tensor
 
 
 def _best_length(
-    plan: Float[Tensor, "batch m n"], step: Float[Tensor, "batch m"], limits: Limits
+    plan: Float[Tensor, "batch m n"], step: Float[Tensor, "batch m"]
 ) -> Float[Tensor, "batch m"]:
     """The step, as long as it is best made."""
     span = step.amax(1, keepdim=True) - step.amin(1, keepdim=True)
     damped = torch.where(span > 0, span.log1p() / span, 1)
-    parts = 0.5 ** torch.arange(HALVINGS + 1, dtype=step.dtype, device=step.device)
+    parts = 0.5 ** torch.arange(LIMITS.halvings + 1, dtype=step.dtype, device=step.device)
     lengths = torch.cat([parts.expand(len(step), -1), damped], dim=1)
     moves = lengths[:, :, None] * step[:, None]
-    sums = plan.shape[2] * (moves.clamp(-limits.farthest, limits.farthest).exp() @ plan)
+    sums = plan.shape[2] * (moves.clamp(-LIMITS.farthest, LIMITS.farthest).exp() @ plan)
     gains = moves.mean(2) - sums.log().mean(2)
-    too_far = (moves.abs().amax(2) > limits.farthest) | ~gains.isfinite()
+    too_far = (moves.abs().amax(2) > LIMITS.farthest) | ~gains.isfinite()
     gains = gains.masked_fill(too_far, -torch.inf)
-    gains[:, 0].masked_fill_(span[:, 0] < limits.near, torch.inf)  # gains are but rounding there
+    gains[:, 0].masked_fill_(span[:, 0] < LIMITS.near, torch.inf)  # gains are but rounding there
     best = gains.argmax(1)[:, None, None].expand(-1, 1, step.shape[1])
     return moves.gather(1, best)[:, 0]
 

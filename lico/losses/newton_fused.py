@@ -7,7 +7,7 @@ import triton
 from jaxtyping import Float
 from torch import Tensor
 
-from lico.losses.newton import Limits
+from lico.losses.newton import LIMITS
 from lico.losses.newton_kernels import solve
 
 MOST_TOKENS = 64  # so that the equations of a step stay on the chip
@@ -18,18 +18,15 @@ def fits(log_plan: Float[Tensor, "batch m n"]) -> bool:
     return log_plan.shape[1] <= MOST_TOKENS
 
 
-def fused_newton(
-    log_plan: Float[Tensor, "batch m n"], limits: Limits
-) -> Float[Tensor, "batch m n"]:
+def fused_newton(log_plan: Float[Tensor, "batch m n"]) -> Float[Tensor, "batch m n"]:
     """The plan, in double precision, with marginals right to rounding.
 
     Args:
         log_plan: where Sinkhorn's iteration stands.
-        limits: of the steps (`lico.losses.newton.Limits`).
     """
     batch, m, n = log_plan.shape
     solved = log_plan.new_empty(batch, m, n, dtype=torch.float64)
-    solve[(batch,)](log_plan.contiguous(), solved, m, n, *limits, **_options(m))
+    solve[(batch,)](log_plan.contiguous(), solved, m, n, *LIMITS, **_options(m))
     return solved
 
 

@@ -11,8 +11,6 @@ import triton.language as tl
 
 from lico.losses.sinkhorn_kernels import NOTHING
 
-LENGTHS: tl.constexpr = tl.constexpr(5)  # of a step that are tried: halvings, the last the damped
-
 
 @triton.jit
 def _plan(log_plan, moved, sample, start, m, m_size, n_size, block_n: tl.constexpr):
@@ -46,25 +44,26 @@ def _solve(matrix, right, m, m_size):
 
 @triton.jit
 def _best_length(
-    log_plan, moved, step, span, sample, m, m_size, n_size, farthest, block_n: tl.constexpr
-):
-    """The part of the step that raises the dual most."""
+    log_plan, moved, step, span, sample, m, m_size, n_size, farthest, halvings,
+    block_n: tl.constexpr,
+):  # fmt: skip
+    """The part of the step that raises the dual most: all of it, halvings (at most 6), damped."""
     which = tl.arange(0, 8)
     lengths = tl.exp2(-which.to(tl.float64))
     damped = tl.log(1 + span) / span
-    lengths = tl.where(which == LENGTHS - 1, damped, lengths)
+    lengths = tl.where(which == halvings + 1, damped, lengths)
     logs = tl.zeros([8], tl.float64)
     for start in range(0, n_size, block_n):
         _, _, plan = _plan(log_plan, moved, sample, start, m, m_size, n_size, block_n)
         some = (start + tl.arange(0, block_n)) < n_size
-        for k in tl.range(0, LENGTHS, loop_unroll_factor=1):
+        for k in range(halvings + 2):
             length = tl.sum(tl.where(which == k, lengths, 0.0), 0)
             move = tl.minimum(tl.maximum(length * step, -farthest), farthest)
             sums = n_size * tl.sum(plan * tl.exp(move)[:, None], 0)
             total = tl.sum(tl.where(some, tl.log(tl.where(some, sums, 1.0)), 0.0), 0)
             logs += tl.where(which == k, total, 0.0)
     gains = lengths * tl.sum(step, 0) / m_size - logs / n_size
-    allowed = (which < LENGTHS) & (lengths * tl.max(tl.abs(step), 0) <= farthest)
+    allowed = (which < halvings + 2) & (lengths * tl.max(tl.abs(step), 0) <= farthest)
     gains = tl.where(allowed & (tl.abs(gains) < 1e300), gains, -1e300)
     best = tl.min(tl.where(gains == tl.max(gains, 0), which, 8), 0)
     return tl.sum(tl.where(which == best, lengths, 0.0), 0)
@@ -72,7 +71,7 @@ def _best_length(
 
 @triton.jit
 def solve(
-    log_plan, solved, m_size, n_size, most_steps, tolerance, near, farthest,
+    log_plan, solved, m_size, n_size, most_steps, tolerance, near, farthest, halvings,
     block_m: tl.constexpr, block_n: tl.constexpr,
 ):  # fmt: skip
     """Make Newton's steps of one sample, and keep the plan with its rows made right."""
@@ -107,8 +106,9 @@ def solve(
             length = tl.full([], 1.0, tl.float64)
             if span >= near:
                 length = _best_length(
-                    log_plan, moved, step, span, sample, m, m_size, n_size, farthest, block_n
-                )
+                    log_plan, moved, step, span, sample, m, m_size, n_size, farthest, halvings,
+                    block_n,
+                )  # fmt: skip
             moved += length * step
             made += 1
             if tl.sum(tl.abs(missing), 0) < tolerance:

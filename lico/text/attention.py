@@ -51,7 +51,7 @@ class _Attention(torch.autograd.Function):
         q, k, v = _by_head(qkv, ctx.read)
         grad = grads[0].transpose(0, 1).to(q.dtype)
         of_scores = torch.bmm(grad, v.mT)
-        of_scores = torch.ops.aten._softmax_backward_data(of_scores, weights, 2, q.dtype)  # noqa: SLF001
+        of_scores = torch.ops.aten._softmax_backward_data(of_scores, weights, 2, q.dtype)  # noqa: SLF001 (no public name)
         of_scores.mul_(ctx.scale)
         found = torch.empty_like(qkv) if ctx.read is None else torch.zeros_like(qkv)
         of_q, of_k, of_v = (each.transpose(0, 1) for each in found.unbind(1))
@@ -65,6 +65,6 @@ class _Attention(torch.autograd.Function):
 def _by_head(qkv: Tensor, read: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Queries (those that are read), keys and values, in single precision or better."""
     precise = torch.promote_types(qkv.dtype, torch.float32)
-    by_head = torch.empty(*qkv.shape[1:3], len(qkv), qkv.shape[3], dtype=precise)
-    query, key, value = by_head.copy_(qkv.permute(1, 2, 0, 3))
+    heads_first = qkv.permute(1, 2, 0, 3)
+    query, key, value = heads_first.to(precise, memory_format=torch.contiguous_format)
     return query if read is None else query[:, read], key, value

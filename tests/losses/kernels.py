@@ -9,6 +9,10 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.compiler import compile as compile_kernel
 
+from lico.losses import newton_fused, sinkhorn_fused
+
+KERNELS = [(sinkhorn_fused, name) for name in ("iterate", "replay", "adjoint")]
+KERNELS += [(newton_fused, "solve")]  # where each is launched
 CAPABILITIES = [80, 89, 90]  # A100, RTX 4090, H100
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lico.losses import newton_fused, newton_kernels
-from lico.losses.newton import LIMITS, newton
+from lico.losses.newton import newton
 from lico.losses.sinkhorn import Iterates, sinkhorn
 from tests.losses.kernels import CAPABILITIES, compiled, interpreted
 from tests.losses.test_newton import cost_of, marginal_error
@@ -35,7 +35,7 @@ DETERMINISTIC = Case(16, 64, 49, 1e-4, steps=3)  # all but: the equations cannot
 
 def kernel_plans(cases: list[Case]) -> list[Tensor]:
     """The plan of each case, as the kernel gives it."""
-    return [newton_fused.fused_newton(case.start().log_plan(), LIMITS) for case in cases]
+    return [newton_fused.fused_newton(case.start().log_plan()) for case in cases]
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,8 @@ def test_most_tokens_are_known() -> None:
 @pytest.mark.parametrize("tokens", [16, 64])
 def test_kernel_compiles_for_gpus(capability: int, tokens: int) -> None:
     kinds = dict.fromkeys(("tolerance", "near", "farthest"), "fp32")
-    kinds |= dict.fromkeys(("m_size", "n_size", "most_steps"), "i32") | {"solved": "*fp64"}
+    kinds |= dict.fromkeys(("m_size", "n_size", "most_steps", "halvings"), "i32") | {
+        "solved": "*fp64"
+    }
     options = newton_fused._options(tokens)
     assert len(compiled(newton_kernels.solve, kinds, options, capability)) > 1000

@@ -1,7 +1,7 @@
 """Steps replayed as CUDA graphs are the steps themselves: on recordings, kernels interpreted."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -10,10 +10,9 @@ from torch import Tensor
 from lico.build import build_method
 from lico.cuda_graphs import Replayed
 from lico.data.loading import Batch
-from lico.losses import newton_fused, sinkhorn_fused
 from lico.methods.step import TrainingMethod
 from lico.models.classifier import build_classifier
-from tests.losses.kernels import interpreted
+from tests.losses.kernels import KERNELS, interpreted
 from tests.methods.recorded import RecordedKernel, make_graphed_callables
 from tests.methods.test_readings_and_prompts import CAPTIONS, READINGS, config_of
 from tests.text.towers import NAMES, encoder, tower
@@ -60,21 +59,16 @@ def both(cases: list[Case]) -> list[tuple[Run, Run, int]]:
     """Steps as they are and replayed, and how many were captured; as on a GPU."""
     captured: list[object] = []
 
-    def capture(*args: object, **options: object) -> object:
+    def capture(*args: Any, **options: Any) -> object:
         captured.append(args)
-        return make_graphed_callables(*args, **options)  # type: ignore[arg-type]
+        return make_graphed_callables(*args, **options)
 
     results: list[tuple[Run, Run, int]] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lico.distinct.AT_HAND", frozenset[str]())
         patch.setattr("lico.losses.fused.DEVICES", frozenset({"cpu"}))
         patch.setattr(torch.cuda, "make_graphed_callables", capture)
-        for module, name in [
-            (sinkhorn_fused, "iterate"),
-            (sinkhorn_fused, "replay"),
-            (sinkhorn_fused, "adjoint"),
-            (newton_fused, "solve"),
-        ]:
+        for module, name in KERNELS:
             patch.setattr(module, name, RecordedKernel(getattr(module, name)))
         for case in cases:
             plain, replayed = (method_of(case, graphs) for graphs in (False, True))

@@ -79,7 +79,7 @@ def test_lico_terms_are_the_losses_of_whole_batches_of_prompts() -> None:
     method, data = method_for("reading.shuffle_context=false"), batch()
     result = method(data, 0)
     _, maps = method.classifier(data.images)  # type: ignore[operator]
-    tokens, flat = method.text(torch.arange(3))  # type: ignore[operator]
+    tokens, flat = cast("ProjectedPrompts", method.text)(torch.arange(3))
     maps = maps.flatten(2)
     rows = torch.arange(len(data.labels))
     matching = manifold_matching(

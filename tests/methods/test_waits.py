@@ -16,9 +16,9 @@ from torch.utils._pytree import tree_leaves
 
 from lico.build import build_method
 from lico.data.loading import Batch
-from lico.losses import newton_fused, sinkhorn_fused
 from lico.methods.step import TrainingMethod
 from lico.models.classifier import build_classifier
+from tests.losses.kernels import KERNELS
 from tests.methods.test_readings_and_prompts import BATCH, CAPTIONS, PROMPTS, READINGS, config_of
 from tests.text.towers import NAMES, OTHER_TOWERS, encoder, tower
 
@@ -57,12 +57,8 @@ def device_without_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lico.losses.fused.DEVICES", frozenset({"meta"}))
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)
-    for module, names in [
-        (sinkhorn_fused, ["iterate", "replay", "adjoint"]),
-        (newton_fused, ["solve"]),
-    ]:
-        for name in names:
-            monkeypatch.setattr(module, name, Kernel())
+    for module, name in KERNELS:
+        monkeypatch.setattr(module, name, Kernel())
 
 
 def on_device(reading: str, prompt: str, **options: Any) -> tuple[TrainingMethod, Batch]:
